@@ -44,22 +44,27 @@ def run(*arguments, script="train", cwd=ROOT, status=0):
     return done
 
 
-def run_here(*arguments, script="train"):
-    """The same in this process, which has imported and compiled most of it already: where a test
-    asks for the files alone.
+def run_here(*arguments, script="train", status=0):
+    """The same in this process, which has imported and compiled most of it already, for a third of
+    the time: where a test asks for what is said and written, not for the process.
     """
+    words, said, errors = [script, *map(str, arguments)], io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, COLUMNS="150", TFDS_DATA_DIR="none"),
-        mock.patch.object(sys, "argv", [script, *map(str, arguments)]),
-        contextlib.redirect_stdout(io.StringIO()) as said,
+        mock.patch.object(sys, "argv", words),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(errors),
     ):
-        status = 0
+        ended = 0
         try:
             runpy.run_path(str(ROOT / f"experiments/{script}.py"), run_name="__main__")
-        except SystemExit as ended:
-            status = ended.code or 0
+        except SystemExit as end:
+            ended = end.code or 0
     gc.unfreeze()  # what a script that ends need not walk over
-    assert status == 0, said.getvalue()
+    done = subprocess.CompletedProcess(words, ended, said.getvalue(), errors.getvalue())
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
 
 
 def result(folder):

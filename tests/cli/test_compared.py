@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 from scipy import optimize, stats
-from scripts import result, run, run_here
+from scripts import result, run_here
 
 import jaxnet
 from jaxnet.cli import commands
@@ -124,7 +124,7 @@ def test_intervals_of_several_comparisons_are_wider(runs, digits, tmp_path):
 def test_members_of_one_training_set_say_nothing_of_another(runs, digits, tmp_path, capsys):
     for epochs in (3, 10):
         out = tmp_path / f"members-{epochs}"
-        run(*FEW, "--epochs", epochs, "--members", "8", "--out", out, script="seeds")
+        run_here(*FEW, "--epochs", epochs, "--members", "8", "--out", out, script="seeds")
     found = compared(tmp_path / "members-3", tmp_path / "members-10", out=tmp_path / "out")
     (pair,) = found["pairs"]
     y = np.asarray(digits.test.y)

@@ -111,7 +111,7 @@ def test_the_same_command_gives_the_same_result(finished, tmp_path):
 def test_a_finished_run_is_printed_and_not_run_again(finished):
     folder, _ = finished
     before = (folder / "result.json").stat().st_mtime_ns
-    done = run(*FAST, "--out", folder, "--resume")
+    done = run_here(*FAST, "--out", folder, "--resume")
     assert "finished already: " + result(folder)["verdict"] in done.stdout.replace("\n", "")
     assert (folder / "result.json").stat().st_mtime_ns == before
 
@@ -147,7 +147,7 @@ def test_predict_on_pictures_and_arrays(finished, tmp_path, digits):
     Image.fromarray((x[0] * (255 / 16)).round().astype(np.uint8)).convert("P").save(
         tmp_path / "palette.png"
     )
-    done = run(
+    done = run_here(
         "predict",
         "--run",
         folder,
@@ -298,8 +298,8 @@ def test_a_bad_platform_has_a_message_and_exit_status_2(tmp_path, case):
 
 def test_help_shows_options_of_both_commands():
     assert "--learning-rate" in run("--help").stdout
-    assert "--run" in run("predict", "--help").stdout
-    assert "--data-dir" in run("--help", script="mnist").stdout
+    assert "--run" in run_here("predict", "--help").stdout
+    assert "--data-dir" in run_here("--help", script="mnist").stdout
 
 
 def test_a_regression_and_a_cnn_run_to_the_end(tmp_path):
@@ -324,7 +324,7 @@ def test_a_regression_and_a_cnn_run_to_the_end(tmp_path):
     assert "unless rare, larger errors exist" in page
     assert (tmp_path / "a/figures/values.png").exists()
     np.savez(tmp_path / "new.npz", x=X[:2])
-    rows = run("predict", "--run", tmp_path / "a", tmp_path / "new.npz").stdout.splitlines()
+    rows = run_here("predict", "--run", tmp_path / "a", tmp_path / "new.npz").stdout.splitlines()
     assert rows[0] == "file,row,prediction"
     assert len(rows) == 3
     more = ("--normalization", "batch", "--dropout", "0.1", "--balance", "--patience", "1")
@@ -371,7 +371,7 @@ def test_two_runs_that_start_at_once_do_not_share_a_folder(tmp_path, monkeypatch
 
 
 def test_digits_reaches_97_percent(tmp_path):
-    run("--no-cache", "--out", tmp_path / "run", script="digits")
+    run_here("--no-cache", "--out", tmp_path / "run", script="digits")
     assert result(tmp_path / "run")["accuracy"]["test"]["estimate"] >= 0.96
 
 
@@ -577,7 +577,7 @@ def _table(folder, target, **changes):
 
 def test_a_regression_from_a_european_table_to_predictions_of_new_rows(tmp_path):
     path = _table(tmp_path, lambda value, _: [f"{v:.3f}".replace(".", ",") for v in value])
-    done = run("--no-cache", "--dataset", path, "--hidden", 32, "--out", tmp_path / "run")
+    done = run_here("--no-cache", "--dataset", path, "--hidden", 32, "--out", tmp_path / "run")
     assert "task: regression, since the labels are numbers with decimal places" in done.stdout
     assert "read with ';' between columns and a decimal comma" in done.stdout
     found = result(tmp_path / "run")
@@ -598,13 +598,15 @@ def test_a_regression_from_a_european_table_to_predictions_of_new_rows(tmp_path)
     (tmp_path / "new.csv").write_text("color,size,note\nred,5.0,a\nblue,2.5,b\n")
     rows = list(
         csv.DictReader(
-            io.StringIO(run("predict", "--run", tmp_path / "run", tmp_path / "new.csv").stdout)
+            io.StringIO(run_here("predict", "--run", tmp_path / "run", tmp_path / "new.csv").stdout)
         )
     )
     assert abs(float(rows[0]["prediction"]) - 13) < 1
     assert abs(float(rows[1]["prediction"]) - 5) < 1
     (tmp_path / "new.csv").write_text("color,size\nred,5.0\npink,2.5\n")
-    done = run("predict", "--strict", "--run", tmp_path / "run", tmp_path / "new.csv", status=2)
+    done = run_here(
+        "predict", "--strict", "--run", tmp_path / "run", tmp_path / "new.csv", status=2
+    )
     assert (
         "column 'color' has 'pink' in line 3, which the network has not seen; it knows 'blue', "
         "'green', 'red'" in done.stderr
@@ -624,7 +626,7 @@ def test_classes_of_a_table_split_by_group_and_resumed(tmp_path):
         "--out",
         tmp_path / "run",
     )
-    done = run(*options)
+    done = run_here(*options)
     assert "task: classification, since the labels are text" in done.stdout
     about = result(tmp_path / "run")["dataset"]
     assert about["classes"] == ["little", "much"]
@@ -635,12 +637,12 @@ def test_classes_of_a_table_split_by_group_and_resumed(tmp_path):
     )
     assert about["groups"] == {"train": 1, "validation": 1, "test": 1}
     (tmp_path / "run/result.json").unlink()
-    assert "continuing" in run(*options, "--resume").stdout
+    assert "continuing" in run_here(*options, "--resume").stdout
 
 
 def test_examples_in_two_parts_are_said_and_counted(tmp_path):
     x = np.concatenate([X, X])
-    done = run(
+    done = run_here(
         *FAST,
         "--dataset",
         _write_npz(tmp_path, x=x, y=np.arange(120) % 3),
@@ -669,7 +671,7 @@ def test_presets_and_a_folder_of_images(tmp_path, refused):
             Image.fromarray(rng.normal(gray, 20, (9, 8)).clip(0, 255).astype(np.uint8)).save(
                 tmp_path / "pictures" / name / f"{i}.jpg"
             )
-    run(
+    run_here(
         *FAST,
         "--dataset",
         tmp_path / "pictures",
@@ -689,7 +691,7 @@ def test_presets_and_a_folder_of_images(tmp_path, refused):
     assert found["accuracy"]["test"]["estimate"] == 1
     Image.new("L", (28, 28), 180).save(tmp_path / "new.jpg")
     (row,) = csv.DictReader(
-        io.StringIO(run("predict", "--run", tmp_path / "run", tmp_path / "new.jpg").stdout)
+        io.StringIO(run_here("predict", "--run", tmp_path / "run", tmp_path / "new.jpg").stdout)
     )
     assert row["prediction"] == "light"
     said = refused("--preset", "fst", script="mnist").err
@@ -748,7 +750,9 @@ def test_a_sweep_has_a_table_a_picture_and_a_chosen_network(swept, digits):
     chosen = jaxnet.restore(folder / "params")
     error = jaxnet.evaluate(jaxnet.mlp((16,)), chosen, digits.test).error.estimate
     assert error == pytest.approx(found["error"]["test"]["estimate"])
-    assert "finished already" in run(*SWEEP, "--out", folder, "--resume", script="sweep").stdout
+    assert (
+        "finished already" in run_here(*SWEEP, "--out", folder, "--resume", script="sweep").stdout
+    )
 
 
 def test_the_network_that_a_sweep_chose_is_not_judged_on_what_chose_it(swept):
@@ -793,7 +797,7 @@ def test_a_sweep_that_was_stopped_continues_to_the_same_end(swept, tmp_path):
 
 
 def test_the_spread_over_seeds(tmp_path):
-    run(
+    run_here(
         *FAST,
         "--hidden",
         "16",
@@ -836,7 +840,7 @@ def test_a_learning_curve(tmp_path, refused):
         "--target-error",
         "0.01",
     )
-    said = run(*options, "--out", tmp_path / "run", script="learning_curve").stdout
+    said = run_here(*options, "--out", tmp_path / "run", script="learning_curve").stdout
     found = result(tmp_path / "run")
     curve = found["learning_curve"]
     assert np.shape(curve["errors"]) == (6, 5)
@@ -878,7 +882,7 @@ def test_bad_spaces_have_a_message(tmp_path, space, message, refused):
 
 def test_asking_and_telling(tmp_path):
     pytest.importorskip("optuna", reason="optuna is not installed")
-    done = run(
+    done = run_here(
         "--rounds", "2", "--batch", "4", "--epochs", "2", "--hidden", "8", script="ask_and_tell"
     )
     assert "round 2/2: lowest validation loss" in done.stdout
@@ -916,9 +920,9 @@ def test_members_are_diagnosed_and_resumed(tmp_path):
         for words in found["verdict"].split(": ")
     )
     assert len(found["hard_examples"]) == 50
-    assert "finished already" in run(*options, "--resume", script="digits").stdout
+    assert "finished already" in run_here(*options, "--resume", script="digits").stdout
     again = tmp_path / "again"
-    run(*FAST, "--hidden", "8", "--members", "3", "--out", again, script="digits")
+    run_here(*FAST, "--hidden", "8", "--members", "3", "--out", again, script="digits")
     assert {k: v for k, v in result(again).items() if k != "seconds"} == {
         k: v for k, v in found.items() if k != "seconds"
     }
@@ -927,7 +931,7 @@ def test_members_are_diagnosed_and_resumed(tmp_path):
 def test_members_are_cross_fitted_and_one_more_is_kept(tmp_path):
     """Training and validation set are one pool, on which the network in the folder was trained."""
     out = tmp_path / "run"
-    done = run(*FAST, "--hidden", "8", "--members", "9", "--out", out, script="digits")
+    done = run_here(*FAST, "--hidden", "8", "--members", "9", "--out", out, script="digits")
     found = result(out)
     assert found["design"] == "cross-fitted"
     assert found["members"] == 8
@@ -969,7 +973,7 @@ def test_bias_and_variance_along_an_axis(tmp_path):
         "--examples",
         "300",
     )
-    done = run(*options, "--out", tmp_path / "run", script="bias_variance")
+    done = run_here(*options, "--out", tmp_path / "run", script="bias_variance")
     found = result(tmp_path / "run")["bias_variance"]
     assert [each["value"] for each in found["values"]] == [2, 16]
     # 4 x 300 of 1,258: no two share an example
@@ -983,7 +987,7 @@ def test_bias_and_variance_along_an_axis(tmp_path):
 
 
 def test_bias_and_variance_of_a_recipe_with_wrong_labels(tmp_path):
-    run(
+    run_here(
         *FAST,
         "--vary",
         "label-noise",

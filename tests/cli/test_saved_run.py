@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from scripts import FAST, run, run_here
+from scripts import FAST, run_here
 
 import jaxnet
 from jaxnet.cli.saved_run import read_data, read_run
@@ -48,7 +48,7 @@ def test_the_network_that_a_sweep_chose_comes_back_though_its_options_name_anoth
     tmp_path, digits
 ):
     space = ("--space", "hidden=4,32", "--trials", "2", "--hidden", "8")
-    run(*FAST, *space, "--out", tmp_path / "swept", script="sweep")
+    run_here(*FAST, *space, "--out", tmp_path / "swept", script="sweep")
     swept = read_run(tmp_path / "swept")
     assert swept.model == jaxnet.mlp((32,))
     assert swept.about["hidden"] == [8]

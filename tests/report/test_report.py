@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from PIL import Image
-from scripts import run, run_here
+from scripts import run_here
 from strokes import DIGITS, draw
 
 import jaxnet
@@ -40,7 +40,9 @@ def one(tmp_path_factory):
 def several(tmp_path_factory):
     """The folder of a diagnosis with eight networks."""
     out = tmp_path_factory.mktemp("several") / "run"
-    run("--no-cache", "--hidden", 32, "--epochs", 8, "--members", 8, "--out", out, script="digits")
+    run_here(
+        "--no-cache", "--hidden", 32, "--epochs", 8, "--members", 8, "--out", out, script="digits"
+    )
     return out
 
 
@@ -121,7 +123,7 @@ def test_ten_drawn_digits_are_recognized_without_a_network(one, visit):
 
 @pytest.mark.slow
 def test_a_network_trained_on_mnist_recognizes_drawn_digits(mnist_folder, tmp_path, visit):
-    run(
+    run_here(
         "--no-cache",
         "--data-dir",
         mnist_folder,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from scripts import result, run, run_here
+from scripts import result, run_here
 
 import jaxnet
 from jaxnet.core.signals import blank_signals
@@ -140,7 +140,7 @@ def test_the_option_adds_logs_and_changes_nothing_else(tmp_path):
 
 
 def test_members_have_logs_of_their_own(tmp_path):
-    run(
+    run_here(
         "--no-cache",
         "--epochs",
         "2",

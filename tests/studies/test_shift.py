@@ -6,7 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from scripts import result, run
+from scripts import result, run, run_here
 
 import jaxnet
 from jaxnet.data.corruption import corrupt
@@ -102,7 +102,7 @@ def test_the_monitor_prints_one_line(studied, batches, name, status, verdict):
 
 def test_the_monitor_takes_a_few_labels(studied, batches):
     given = ("--run", studied[0], "--labels", batches / "labels.csv", "--new")
-    done = run(*given, batches / "noisy.npz", script="shift", status=3)
+    done = run_here(*given, batches / "noisy.npz", script="shift", status=3)
     found = json.loads(done.stdout)
     assert found["labels"] == 60
     error = found["estimated_error"]
@@ -145,7 +145,7 @@ def test_without_a_reference_the_data_set_is_read(studied, batches, tmp_path, re
     shutil.copytree(studied[0], copy)
     (copy / "reference.npz").unlink()
     both = [
-        run("--run", folder, "--new", batches / "clean.npz", script="shift").stdout
+        run_here("--run", folder, "--new", batches / "clean.npz", script="shift").stdout
         for folder in (studied[0], copy)
     ]
     ours, theirs = (json.loads(line) for line in both)
