@@ -356,7 +356,7 @@ class Census:
             few examples are known.
 
         Raises:
-            InputError: for arguments that cannot be meant, and for a network where the data have no
+            InputError: for invalid arguments, and for a network if the data have no
                 validation set, or that was trained on it.
 
         References:
