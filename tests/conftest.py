@@ -55,6 +55,14 @@ def few_programs():
         jax.random.key(0)
 
 
+@pytest.fixture(scope="module")
+def plain_xla():
+    """The processes that a test starts compile as those of users do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", "")
+        yield
+
+
 LOGGER = logging.getLogger("jaxnet")
 LOGGER_AT_START = (LOGGER.level, LOGGER.propagate, LOGGER.handlers[:])
 

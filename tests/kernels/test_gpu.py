@@ -16,12 +16,15 @@ import pytest
 
 from experiments.benchmarks.gpu_programs import installed
 
-pytestmark = pytest.mark.skipif(
-    not installed(),
-    reason="XLA's compiler for NVIDIA GPUs is not installed: "
-    f"pip install --no-deps jax-cuda13-plugin=={jax.__version__} "
-    f"jax-cuda13-pjrt=={jax.__version__}, and ptxas",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not installed(),
+        reason="XLA's compiler for NVIDIA GPUs is not installed: "
+        f"pip install --no-deps jax-cuda13-plugin=={jax.__version__} "
+        f"jax-cuda13-pjrt=={jax.__version__}, and ptxas",
+    ),
+    pytest.mark.usefixtures("plain_xla"),
+]
 
 PROGRAM = """
 import json, sys, tempfile

@@ -19,10 +19,13 @@ from jaxnet.kernels import resident_steps
 from jaxnet.kernels.probe import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is None,
-    reason="libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        importlib.util.find_spec("libtpu") is None,
+        reason="libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'",
+    ),
+    pytest.mark.usefixtures("plain_xla"),
+]
 
 ASK = """
 import json
