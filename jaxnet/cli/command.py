@@ -5,9 +5,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import tyro
-
 from jaxnet.cli.options import current_words, shared_options
+from jaxnet.cli.parsing import parse
 from jaxnet.engine.agreement import check_agreement
 from jaxnet.errors import InputError
 from jaxnet.report import console
@@ -42,7 +41,7 @@ def run_command(
     console.escape_unencodable()
     words = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
     program = program or f"python -m experiments.{name}"
-    given = tyro.cli(options, args=words, prog=program, description=description)
+    given = parse(options, words, program=program, description=description)
     try:
         work(given)
     except InputError as error:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
 from jaxnet.cli.options import MonitorOptions, current_words, table_of
+from jaxnet.cli.parsing import parse
 from jaxnet.cli.predict import LISTED
 from jaxnet.cli.saved_run import SavedRun, read_data, read_run
 from jaxnet.data.sources.csv import read_table
@@ -44,7 +44,7 @@ def compare_file(arguments: Sequence[str], program: str = "python -m experiments
     console.escape_unencodable()
     words = MonitorOptions.__doc__
     given = current_words(arguments, console.warning)
-    options = tyro.cli(MonitorOptions, args=given, prog=program, description=words)
+    options = parse(MonitorOptions, given, program=program, description=words)
     try:
         use_platform(options.platform)
         try:

@@ -123,7 +123,7 @@ class DataOptions:
     decimal: Literal[".", ","] | None = None
     """decimal sign of the numbers of a table"""
     header: bool | None = None
-    """whether the first line of a table has the names of its columns (--header, --no-header)"""
+    """whether the first line of a table has the names of its columns"""
     types: tuple[str, ...] = ()
     """what columns of a table are: COLUMN=number, =category, =date, or =drop"""
     dates: DateOrder | None = None
@@ -141,7 +141,7 @@ class DataOptions:
     image_size: tuple[int, int] | None = None
     """height and width to which images in files are scaled"""
     split_seed: int = 0
-    """of the split into training, validation and test set"""
+    """random seed of the split into training, validation and test set"""
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,9 @@ class Options(DataOptions):
     kernel: tuple[int, ...] = (3,)
     """sizes of a cnn's convolutions: one for all, or one for each"""
     stride: tuple[int, ...] = (1,)
-    """their strides: 1 is followed by 2x2 max pooling, 2 halves the image by itself"""
+    """strides of the convolutions: 1 is followed by 2x2 max pooling, 2 halves the image"""
     padding: Literal["SAME", "VALID"] = "SAME"
-    """of the convolutions"""
+    """padding of the convolutions"""
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
     """what follows each hidden layer"""
     normalization: Literal["layer", "batch"] | None = None
@@ -167,7 +167,7 @@ class Options(DataOptions):
     optimizer: OptimizerName = Recipe.optimizer
     """how a gradient becomes a step"""
     schedule: ScheduleName = DEFAULT_SCHEDULE
-    """of the learning rate over the run"""
+    """how the learning rate changes over the run"""
     epochs: int | None = Recipe.epochs
     """passes over the training set; by default 10, or as many as make 150 steps"""
     batch_size: int = Recipe.batch_size
@@ -189,7 +189,7 @@ class Options(DataOptions):
     clip: float | None = None
     """largest norm of the gradient"""
     shift: float | None = None
-    """augmentation: largest shift of images, pixels"""
+    """largest shift of images, pixels"""
     rotate: float | None = None
     """largest angle by which images are turned, degrees"""
     scale: float | None = None
@@ -197,7 +197,7 @@ class Options(DataOptions):
     elastic: float | None = None
     """standard deviation of a smooth displacement, pixels"""
     noise: float | None = None
-    """standard deviation of noise, in those of the inputs; also for tables"""
+    """standard deviation of noise, as a share of that of each input; also for tables"""
     cutout: float | None = None
     """side of a square set to the mean, pixels"""
     mixup: float | None = None
@@ -207,13 +207,13 @@ class Options(DataOptions):
     balance: bool = False
     """weigh examples so that every class counts the same"""
     precision: Precision = Recipe.precision  # pyrefly: ignore[bad-assignment]
-    """of the network's products; bfloat16 is for accelerators"""
+    """precision of the network's matrix products; bfloat16 is for accelerators"""
     target_error: float | None = None
     """the error that could be reached, such as human level or a requirement; by default unknown"""
     tolerance: float = 0.02
-    """the smallest difference of errors that matters to you"""
+    """the smallest difference of errors that you care about; 0.02 is 2 percentage points"""
     seed: int = 0
-    """of training: initialization, order, noise"""
+    """random seed of training: initialization, order, noise"""
     platform: Literal["cpu", "gpu", "tpu"] | None = None
     """where to run; by default the fastest that JAX finds"""
     cache: bool = True
@@ -229,9 +229,9 @@ class Options(DataOptions):
     pod; Slurm and Open MPI need none
     """
     processes: int | None = None
-    """with --coordinator: how many there are"""
+    """with --coordinator: number of processes"""
     process_id: int | None = None
-    """with --coordinator: which of them this is, from 0"""
+    """with --coordinator: number of this process, from 0"""
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ class SweepOptions(Options):
     method: Literal["grid", "random", "quasi-random"] = "grid"
     """how to fill the space"""
     trials: int = 32
-    """how many; of a grid, points a range"""
+    """number of trials; for a grid, points per range"""
     seeds: int = 1
     """networks to train for each trial"""
     seconds: float | None = None
@@ -351,7 +351,7 @@ class ShiftOptions(Options):
     repetitions: int = 20
     """batches of each size that are tested, for each shift"""
     level: float = 0.05
-    """of the tests: how often a batch without a shift may raise an alarm"""
+    """level of the tests: how often a batch without a shift may raise an alarm"""
 
 
 @dataclass(frozen=True)
@@ -369,7 +369,7 @@ class AskedOptions:
     decimal: Literal[".", ","] | None = None
     """decimal sign of the numbers of a table"""
     header: bool | None = None
-    """whether the first line of a table has the names of its columns (--header, --no-header)"""
+    """whether the first line of a table has the names of its columns"""
     dates: DateOrder | None = None
     """how dates of a table are written: day, month, year (dmy), or mdy or ymd; by default as in the
     table that the network learned from
@@ -449,21 +449,21 @@ class AskOptions:
     hidden: tuple[int, ...] = (64, 32)
     """widths of the hidden layers"""
     epochs: int = 10
-    """of every training"""
+    """random seed of every training"""
     rounds: int = 8
     """how often Optuna is asked"""
     batch: int = 16
     """trials it is asked for at once"""
     seed: int = 0
-    """of training and search"""
+    """random seed of training and search"""
     coordinator: str | None = None
     """where several processes run this: host:port of the first, or auto; each trains a share of
     every batch
     """
     processes: int | None = None
-    """with --coordinator: how many there are"""
+    """with --coordinator: number of processes"""
     process_id: int | None = None
-    """with --coordinator: which of them this is, from 0"""
+    """with --coordinator: number of this process, from 0"""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ except for `seconds` and `resumed`.
 
 import argparse
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -20,7 +21,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
 
 from jaxnet.cli import run_folder
 from jaxnet.cli.command import keep_programs
@@ -49,6 +49,7 @@ from jaxnet.cli.outputs import (
     warm_up,
     with_stream,
 )
+from jaxnet.cli.parsing import parse
 from jaxnet.cli.predict import predict_files, prepare_data
 from jaxnet.cli.saved_run import write_unseen_losses
 from jaxnet.core.recipe import check, resolved
@@ -121,8 +122,8 @@ def main(
         given, options = with_dataset(words, program), defaults
         if isinstance(options, Mapping):
             options, given = _preset(options, given)
-        options = tyro.cli(
-            type(options), args=given, default=options, prog=program, description=description
+        options = parse(
+            type(options), given, program=program, description=description, default=options
         )
         with processes.joined(options.coordinator, options.processes, options.process_id):
             setup = set_up(experiment, options, timer)
@@ -151,7 +152,8 @@ def further(command: str, words: Sequence[str], program: str) -> int:
 
     def run() -> None:
         given = with_dataset(words, program) if issubclass(options, DataOptions) else words
-        do(tyro.cli(options, args=given, prog=program))
+        about = importlib.import_module(f"jaxnet.cli.commands.{command}").__doc__
+        do(parse(options, given, program=program, description=about))
 
     return exit_status(run)
 
