@@ -159,6 +159,8 @@ def summary(rows: list[dict[str, str]]) -> None:
                 if (each["world"], each["method"], float(each["coverage"]))
                 == (name, method, coverage)
             ]
+            if not own:  # too few examples for MAPIE
+                continue
             table = np.array(own)
             count = len(table)
             held, size, empty, lowest = table.mean(0)

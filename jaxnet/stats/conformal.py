@@ -87,13 +87,11 @@ def prediction_sets(
     fits, patterns = _vote(calibration), _patterns(calibration.judged)
     sets = np.empty(new.shape[1:], bool)
     every = np.ones(len(fits), bool)
-    for rows, left_out in _left_out(patterns, new):
+    for rows, left_out in _left_out(patterns, new, new.shape[2] * len(patterns.examples)):
         for label in range(new.shape[2]):
             known = calibration.y == label if by_class else every
             weights, rest = _weights(calibration, known)
-            p = np.full(left_out.shape[1], rest)
-            for own, mean in zip(patterns.examples, left_out[..., label], strict=True):
-                p += _share_up_to(mean, fits[own], weights[own])
+            p = rest + _share_up_to(left_out[..., label], patterns, fits, weights)
             sets[rows, label] = p > 1 - coverage + ROUNDING
     return sets
 
@@ -121,7 +119,7 @@ def prediction_limits(
     order = np.concatenate(patterns.examples)
     off, weights = off[order, None], weights[order]
     sizes = [len(own) for own in patterns.examples]
-    for rows, left_out in _left_out(patterns, new[..., None]):
+    for rows, left_out in _left_out(patterns, new[..., None], len(off)):
         if len(sizes) == 1:  # all distances are from the same value
             reach = _upper(off, weights, coverage)
             limits[rows] = left_out[0] + np.stack([-reach, reach], axis=-1)
@@ -251,14 +249,13 @@ def _patterns(judged: Bool[np.ndarray, "networks examples"]) -> _Patterns:
 
 
 def _left_out(
-    patterns: _Patterns, new: Float[np.ndarray, "networks new outputs"]
+    patterns: _Patterns, new: Float[np.ndarray, "networks new outputs"], cells: int
 ) -> Iterator[tuple[slice, Float[np.ndarray, "patterns rows outputs"]]]:
-    """Yield blocks of new examples, and what the networks of each pattern predict for them in the
-    mean.
+    """Yield blocks of new examples, which take so many cells each, and what the networks of each
+    pattern predict for them in the mean.
     """
     networks, count, outputs = new.shape
-    examples = sum(map(len, patterns.examples))
-    width = max(1, CELLS // max(len(patterns.share) * outputs, examples))
+    width = max(1, CELLS // cells)
     for begin in range(0, count, width):
         rows = slice(begin, min(begin + width, count))
         flat = np.asarray(new[:, rows], np.float64).reshape(networks, -1)
@@ -266,14 +263,21 @@ def _left_out(
 
 
 def _share_up_to(
-    values: Float[np.ndarray, " new"],
-    known: Float[np.ndarray, " examples"],
+    left_out: Float[np.ndarray, "patterns new"],
+    patterns: _Patterns,
+    fits: Float[np.ndarray, " examples"],
     weights: Float[np.ndarray, " examples"],
 ) -> Float[np.ndarray, " new"]:
-    """The weight of the known numbers that are at most as large as each value."""
-    order = np.argsort(known)
-    reached = np.concatenate([[0.0], np.cumsum(weights[order])])
-    return reached[np.searchsorted(known[order], values, side="right")]
+    """The weight of the known labels that fit at most as well as a class fits each new example."""
+    if len(patterns.examples) == len(fits):  # each example has a pattern of its own
+        order = np.concatenate(patterns.examples)
+        return weights[order] @ (fits[order, None] <= left_out)
+    share = np.zeros(left_out.shape[1])
+    for own, fit in zip(patterns.examples, left_out, strict=True):
+        order = own[np.argsort(fits[own])]
+        reached = np.concatenate([[0.0], np.cumsum(weights[order])])
+        share += reached[np.searchsorted(fits[order], fit, side="right")]
+    return share
 
 
 def _upper(
