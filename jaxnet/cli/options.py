@@ -19,6 +19,7 @@ from jaxnet.data import (
     augmentation,
     stream,
 )
+from jaxnet.data.corrections import with_corrections
 from jaxnet.data.sources.request import NO_GROUPS
 from jaxnet.data.streaming.stream import random_rows
 from jaxnet.data.tables.table import DateOrder, Fill, Table, checked
@@ -62,7 +63,10 @@ TABLE = (
     "fill",
 )
 # options that need the training set in memory
-IN_MEMORY = ("groups", "order", "drop_columns", "balance", "members", "signals", *TABLE)
+IN_MEMORY = (
+    *("groups", "order", "drop_columns", "balance", "members", "corrections", "signals"),
+    *TABLE,
+)
 WHOLE_NUMBERS = ("epochs", "batch_size", "patience")
 # hyperparameters whose ranges are logarithmic by default
 LOGARITHMIC = ("learning_rate", "weight_decay", "l1", "clip")
@@ -244,6 +248,10 @@ class TrainOptions(Options):
     """
     seconds: float | None = None
     """time to keep within with --members, by training fewer networks"""
+    corrections: str | None = None
+    """a CSV file with the columns of labels.csv, which the commands labels and census write: labels
+    are changed where its column corrected is filled in
+    """
     signals: int | None = None
     """at how many steps of each epoch to measure gradients, updates and units of each layer, such
     as 16; with --members it is always 16
@@ -627,7 +635,10 @@ def read(
     reading = {name: getattr(options, name) for name in READING}
     if not (isinstance(options, TrainOptions) and options.stream):
         table = replace(table_of(options), columns=columns)
-        return load(options.dataset, **reading, table=table, seed=options.split_seed), None
+        splits = load(options.dataset, **reading, table=table, seed=options.split_seed)
+        if isinstance(options, TrainOptions) and options.corrections is not None:
+            splits = with_corrections(splits, Path(options.corrections))
+        return splits, None
     if asked := [
         name for name in IN_MEMORY if getattr(options, name) != getattr(TrainOptions(), name)
     ]:

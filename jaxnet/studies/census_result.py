@@ -435,6 +435,12 @@ class Census:
         """The rows as CSV, those of the largest difficulty first."""
         return census_rows.csv_text(self)
 
+    def labels_csv(self) -> str:
+        """The labels that are listed as wrong as CSV, with an empty column for the corrected label,
+        which `jaxnet train --corrections FILE` reads once it is filled in.
+        """
+        return census_rows.labels_csv(self)
+
     @property
     def verdict(self) -> str:
         """The error outside the half, and its parts."""

@@ -9,6 +9,7 @@ from jaxtyping import Bool
 
 from jaxnet.stats.estimate import wilson
 from jaxnet.stats.halves import mean_where
+from jaxnet.studies.label_errors import COLUMNS as LABEL_COLUMNS
 
 if TYPE_CHECKING:
     from jaxnet.studies.census_result import Census
@@ -55,6 +56,27 @@ def csv_text(census: "Census") -> str:
     writer.writerow(found)
     for row in np.argsort(-found["difficulty"], kind="stable"):
         writer.writerow([_cell(name, column[row]) for name, column in found.items()])
+    return text.getvalue()
+
+
+def labels_csv(census: "Census") -> str:
+    """The labels that are listed as wrong, as CSV with the columns that `jaxnet labels` writes, and
+    an empty one for the corrected label; empty of rows for a regression.
+    """
+    text, train = io.StringIO(), census.splits.train
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(LABEL_COLUMNS)
+    if census.splits.classes is None or census.labels is None:
+        return text.getvalue()
+    names, y = census.splits.classes, np.asarray(train.y)
+    for row in census.mislabeled:
+        unseen = ~census.halves[:, row]
+        p = np.exp(np.asarray(census.predictions[unseen, row], np.float64)).mean(0)
+        numbers = p.max(), census.wrong[unseen, row].mean(), census.wrong_label[row]
+        suggested = names[census.suggested_label[row]]
+        writer.writerow(
+            [row, "train", names[y[row]], suggested, *(f"{each:.4f}" for each in numbers), ""]
+        )
     return text.getvalue()
 
 

@@ -33,6 +33,10 @@ from jaxnet.stats.label_errors import combine_members
 from jaxnet.stats.label_noise import label_noise
 
 FOLDS = 4
+COLUMNS = (
+    *("index", "part", "label", "suggested", "confidence", "contradicted_by"),
+    *("wrong_label", "corrected"),
+)
 PARTS = {"train": "training set", "validation": "validation set", "test": "test set"}
 
 
@@ -70,12 +74,7 @@ class LabelErrors:
         """A row for each doubtful label, with an empty column for the corrected one."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(
-            [
-                *("index", "part", "label", "suggested", "confidence", "contradicted_by"),
-                *("wrong_label", "corrected"),
-            ]
-        )
+        writer.writerow(COLUMNS)
         for part, rows in self.doubtful.items():
             for each in rows:
                 names = self.classes[each.label], self.classes[each.prediction]

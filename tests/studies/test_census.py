@@ -1,5 +1,6 @@
 """Census: halves, what networks see of them, and what they show of each example."""
 
+import csv
 import json
 from dataclasses import replace
 
@@ -299,6 +300,12 @@ def test_planted_wrong_labels_are_found_counted_and_listed(planted):
         seen[found.halves[:, i], i].mean() - seen[~found.halves[:, i], i].mean() for i in range(9)
     ]
     np.testing.assert_allclose(found.memorization[:9], by_hand, atol=1e-12)
+    lines = list(csv.DictReader(found.labels_csv().splitlines()))
+    assert [int(line["index"]) for line in lines] == found.mislabeled.tolist()
+    assert {line["part"] for line in lines} == {"train"}
+    assert [line["label"] for line in lines] == [
+        str(y) for y in found.splits.train.y[found.mislabeled]
+    ]
     rows = found.rows()
     assert (rows["memorization_low"] <= rows["memorization"]).all()
     assert found.memorization_reliability < 1

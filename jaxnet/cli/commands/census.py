@@ -9,9 +9,11 @@ example, of those that have not seen it and of those that were trained on it; it
 error without it minus with it; for classes also the probability that its label is wrong, the
 suggested label, how much of it is memorized, and how often an attacker would recognize it as a
 training example. Says where the error is higher than elsewhere, how large prediction sets are, and
-what an attacker could tell. Rows are numbered within their part of the split. The network of the
-folder is trained on all examples of training and validation set; the test set is used once, for its
-error. With --resume, or the same --out, an interrupted census goes on.
+what an attacker could tell. Writes labels.csv, the labels that both halves of the networks show to
+be wrong, with an empty column for the corrected one; jaxnet train --corrections reads it once that
+is filled in. Rows are numbered within their part of the split. The network of the folder is trained
+on all examples of training and validation set; the test set is used once, for its error. With
+--resume, or the same --out, an interrupted census goes on.
 """
 
 from collections.abc import Sequence
@@ -40,6 +42,8 @@ def work(setup: Setup) -> dict[str, Any]:
             tolerance=options.tolerance, out=setup.out / MEMBERS, progress=progress,
         )  # fmt: skip
     write_text(setup.out / "examples.csv", found.csv())
+    if not found.regression:
+        write_text(setup.out / "labels.csv", found.labels_csv())
     from jaxnet.report import figures
 
     figures.errors_of_examples(found, setup.out / "figures/census.png")
