@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from jaxnet.stats.halves import mean_where
+
 PENALTIES = np.logspace(-2.5, 2.5, 16)  # beside the mean eigenvalue of the memberships
 MOSTLY_NOISE = 0.5  # agreement of two halves of the networks below which a ranking is mostly noise
 
@@ -40,6 +42,42 @@ class Memberships(NamedTuple):
         return cls(centered, np.maximum(powers, 0.0), vectors)
 
 
+def through_own_outputs(
+    halves: Bool[np.ndarray, "networks examples"],
+    own: Shaped[np.ndarray, "networks examples"],
+    outputs: Shaped[np.ndarray, "networks outputs"],
+) -> Float[np.ndarray, "examples outputs"]:
+    """Compute the effect that an example would have on each output if it acted only by what the
+    networks output for itself.
+
+    To train on an example raises its own output, by as much as networks that were trained on it
+    differ from the others. Where an output follows that of the example among networks that have not
+    seen it, it is raised too, by the slope of its regression on that of the example: functions that
+    a network can learn move together where it holds examples to be alike. With the covariance of a
+    Gaussian process in place of that of the networks, this is its posterior mean after one example
+    (Rasmussen & Williams 2006, eq. 2.25).
+
+    Args:
+        halves: (networks, examples) which examples each network was trained on.
+        own: (networks, examples) what each network outputs for each example, such as the log-odds
+            of its label.
+        outputs: (networks, outputs) other outputs, such as log-odds for test examples.
+
+    Returns:
+        The effects; 0 for examples that all networks or none were trained on.
+    """
+    unseen = ~halves
+    count, others = unseen.sum(0), halves.sum(0)
+    center = mean_where(own, unseen)
+    raised = mean_where(own, halves) - center
+    moved = np.where(unseen, own - center, 0.0)
+    slopes = moved.T @ (outputs - outputs.mean(0, dtype=np.float64))
+    power = np.einsum("mi,mi->i", moved, moved)
+    known = (count > 1) & (others > 0) & (power > 0)
+    factor = np.where(known, raised / np.where(power > 0, power, 1.0), 0.0)
+    return np.where(known[:, None], slopes, 0.0) * np.nan_to_num(factor)[:, None]
+
+
 class Datamodels(NamedTuple):
     """One linear model for each output.
 
@@ -60,6 +98,7 @@ def datamodels(
     halves: Bool[np.ndarray, "networks examples"],
     outputs: Shaped[np.ndarray, "networks outputs"],
     pair_of: Int[np.ndarray, " networks"],
+    own: Shaped[np.ndarray, "networks examples"] | None = None,
     penalty: float | None = None,
 ) -> Datamodels:
     """Fit a ridge regression of each output on which examples a network was trained on.
@@ -69,6 +108,9 @@ def datamodels(
         outputs: (networks, outputs) numbers that each network outputs, such as log-odds of a label.
         pair_of: (networks,) the pair of each network; the halves of a pair complete each other, so
             they are left out together.
+        own: (networks, examples) what each network outputs for each of these examples. The
+            coefficients are then shrunk towards a multiple of `through_own_outputs` instead of 0,
+            by a factor from 0 to 1 that fits all outputs best.
         penalty: of the coefficients; by default the one of 16 that predicts the outputs of networks
             that are left out with the smallest squared error, relative to the variance of each
             output.
@@ -85,14 +127,23 @@ def datamodels(
     moved = outputs - center
     spread = np.sqrt(np.mean(moved**2, axis=0))
     scale = np.where(spread > 0, spread, 1.0)
-    rotated = given.vectors.T @ (moved / scale)
+    moved = moved / scale
+    expected = np.zeros((halves.shape[1], outputs.shape[1]))
+    if own is not None:
+        expected = through_own_outputs(halves, own, outputs) / scale
+        fitted = given.centered @ expected
+        power = float((fitted**2).sum())
+        factor = float((fitted * moved).sum()) / power if power > 0 else 0.0
+        factor = min(max(factor, 0.0), 1.0)
+        expected, moved = factor * expected, moved - factor * fitted
+    rotated = given.vectors.T @ moved
     penalties = given.power * PENALTIES if penalty is None else np.array([penalty])
     errors = [_left_out(given, rotated, each, pair_of) for each in penalties]
     best = int(np.argmin(errors))
     shrunk = rotated / (given.powers + penalties[best])[:, None]
     varying = max(1, int((spread > 0).sum()))
     return Datamodels(
-        given.centered.T @ (given.vectors @ shrunk) * scale,
+        (expected + given.centered.T @ (given.vectors @ shrunk)) * scale,
         float(penalties[best]),
         1 - errors[best] / (len(outputs) * varying),
     )
@@ -102,7 +153,8 @@ def agreement(
     halves: Bool[np.ndarray, "networks examples"],
     output: Shaped[np.ndarray, " networks"],
     pair_of: Int[np.ndarray, " networks"],
-    penalty: float,
+    own: Shaped[np.ndarray, "networks examples"] | None = None,
+    penalty: float | None = None,
 ) -> float:
     """Compute how well the coefficients of all networks would agree with those of as many others.
 
@@ -110,6 +162,7 @@ def agreement(
         halves: as in `datamodels`.
         output: (networks,) one number of each network.
         pair_of: as in `datamodels`.
+        own: as in `datamodels`.
         penalty: as in `datamodels`.
 
     Returns:
@@ -121,7 +174,9 @@ def agreement(
     """
     first = pair_of % 2 == 0
     one, other = (
-        datamodels(halves[of], output[of, None], pair_of[of], penalty).coefficients[:, 0]
+        datamodels(
+            halves[of], output[of, None], pair_of[of], None if own is None else own[of], penalty
+        ).coefficients[:, 0]
         for of in (first, ~first)
     )
     return stepped_up(one, other)

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, Shaped
 
-from jaxnet import arrays, display
+from jaxnet import display
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
 from jaxnet.diagnostics.findings import Finding
-from jaxnet.errors import InputError
 from jaxnet.population.result import Population
 from jaxnet.stats.bias_variance import Decomposition
 from jaxnet.stats.data_values import DataValues
@@ -23,8 +22,15 @@ from jaxnet.stats.slices import Slice
 from jaxnet.studies import census_rows, census_sets, census_text
 from jaxnet.studies.census_labels import LabelsOfHalves
 from jaxnet.studies.census_membership import MembershipInference, membership_of
-from jaxnet.studies.census_verify import Trainer, check_pairs, checked_rows, measured_gain
-from jaxnet.studies.census_why import Part, Why, why
+from jaxnet.studies.census_verify import (
+    Trainer,
+    check_classes,
+    check_pairs,
+    checked_labels,
+    checked_rows,
+    measured_gain,
+)
+from jaxnet.studies.census_why import Part, Why, own_outputs, why
 from jaxnet.studies.census_worth import (
     Worst,
     data_values,
@@ -110,11 +116,7 @@ class Census:
         return self.population[-1]
 
     def _check_classes(self) -> None:
-        if self.regression:
-            raise InputError(
-                "values of a regression are neither right nor wrong, so this is of classes alone; "
-                "take the census of a data set of classes"
-            )
+        check_classes(self.splits.classes)
 
     @property
     def _labels(self) -> LabelsOfHalves:
@@ -215,10 +217,10 @@ class Census:
         """List the training examples that support and oppose a prediction.
 
         A linear model of the log-odds of the label, or of the negative squared error, on which
-        examples a network was trained on (ridge regression, with a penalty that is chosen by
-        cross-validation) gives the effect of each example. With fewer than some 500 networks the
-        ranking is mostly noise but for large effects; `agreement` of the result says how well other
-        networks would agree.
+        examples a network was trained on gives the effect of each example. It is a ridge regression
+        with a penalty chosen by cross-validation, shrunk towards what an example does by its own
+        output. With fewer than some 500 networks the ranking is mostly noise but for large effects;
+        `agreement` of the result says how well other networks would agree.
 
         Args:
             i: the row of the example in its part of the data.
@@ -235,6 +237,13 @@ class Census:
             Ilyas et al. 2022 (datamodels); Park et al. 2023 (how well they predict).
         """
         return why(self, i, part, k)
+
+    @functools.cached_property
+    def own_outputs(self) -> Float[np.ndarray, "networks pool"]:
+        """What each network outputs for each example of the pool: the log-odds of its label, or a
+        value.
+        """
+        return own_outputs(self)
 
     def without(self, rows: ArrayLike) -> Estimate:
         """Predict what it gains to train without some rows.
@@ -279,8 +288,11 @@ class Census:
         Raises:
             InputError: for invalid rows or labels.
         """
+        self._check_classes()
         chosen = checked_rows(rows, self.training)
-        return gain_of_labels(self, chosen, self._checked_labels(labels, len(chosen)))
+        return gain_of_labels(
+            self, chosen, checked_labels(labels, len(chosen), self.splits.classes)
+        )
 
     def worst(self, k: int) -> Worst:
         """Choose the k training examples that harm most, and predict what it gains to drop them.
@@ -325,7 +337,9 @@ class Census:
         """
         chosen = checked_rows(rows, self.training)
         check_pairs(pairs)
-        new = None if labels is None else self._checked_labels(labels, len(chosen))
+        new = None
+        if labels is not None:
+            new = checked_labels(labels, len(chosen), self.splits.classes)
         return measured_gain(self.trainer, self.splits, chosen, new, pairs)
 
     def predict(
@@ -411,12 +425,6 @@ class Census:
         """
         train = self.splits.train
         return census_sets.of_unseen(self.unseen_vote, np.asarray(train.y), train.groups)
-
-    def _checked_labels(self, labels: ArrayLike, rows: int) -> Int[np.ndarray, " rows"]:
-        self._check_classes()
-        classes = self.splits.classes
-        assert classes is not None
-        return arrays.labels("labels", labels, rows, len(classes))
 
     def rows(self) -> dict[str, np.ndarray]:
         """What is known of each example of the pool, as columns.

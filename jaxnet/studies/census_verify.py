@@ -152,6 +152,32 @@ def checked_rows(rows: ArrayLike, training: int) -> Int[np.ndarray, " rows"]:
     return found.astype(np.int64)
 
 
+def checked_labels(
+    labels: ArrayLike, rows: int, classes: tuple[str, ...] | None
+) -> Int[np.ndarray, " rows"]:
+    """Check the labels that some rows are to be given.
+
+    Args:
+        labels: class numbers.
+        rows: the number of rows.
+        classes: names of the classes.
+
+    Raises:
+        InputError: for anything else, and for a regression.
+    """
+    return arrays.labels("labels", labels, rows, len(check_classes(classes)))
+
+
+def check_classes(classes: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Refuse a regression; for classes, return their names."""
+    if classes is None:
+        raise InputError(
+            "values of a regression are neither right nor wrong, so this is of classes alone; "
+            "take the census of a data set of classes"
+        )
+    return classes
+
+
 def check_pairs(pairs: int) -> None:
     """Refuse numbers of pairs that folds cannot share.
 

@@ -34,7 +34,7 @@ class Why:
             squared error, the strongest first.
         opposing: rows of those that lower them most, the strongest first.
         effects: (pool,) how much each example raises the log-odds of the label, or lowers the
-            squared error, in variances of y; shrunk by the ridge regression.
+            squared error, in variances of y; shrunk as `Census.why` says.
         agreement: how well the effects would agree with those of as many other networks: the
             correlation of two halves of the networks, stepped up.
         explained: the share of the variance between networks that the effects predict for networks
@@ -95,13 +95,14 @@ def why(census: "Census", i: int, part: str, k: int) -> Why:
         networks = np.ones(census.members, bool)
         outputs = _predicted(census, np.asarray(given.x)[row : row + 1])
     halves, pairs = census.halves[networks], census.pair_of[networks]
+    own = census.own_outputs[networks]
     if classes is None:
         output, label, names = -((outputs - y) ** 2) / error_unit(train), f"{y:.4g}", None
         prediction = f"{outputs.mean():.4g}"
     else:
-        output, label, names = _log_odds(outputs, int(y)), classes[y], np.asarray(classes)
+        output, label, names = _log_odds(outputs, y), classes[y], np.asarray(classes)
         prediction = classes[int(np.bincount(outputs.argmax(1)).argmax())]
-    model = datamodels(halves, output[:, None], pairs)
+    model = datamodels(halves, output[:, None], pairs, own)
     effects = model.coefficients[:, 0]
     order = np.argsort(-effects, kind="stable")
     targets = np.asarray(train.y)
@@ -113,7 +114,7 @@ def why(census: "Census", i: int, part: str, k: int) -> Why:
         supporting=order[:k],
         opposing=order[::-1][:k],
         effects=effects,
-        agreement=agreement(halves, output, pairs, model.penalty),
+        agreement=agreement(halves, output, pairs, own, model.penalty),
         explained=model.explained,
         networks=int(networks.sum()),
         labels=targets if names is None else names[targets],
@@ -149,9 +150,24 @@ def _predicted(census: "Census", x: np.ndarray) -> Float[np.ndarray, " networks 
     return np.stack([np.asarray(found[int(member)], np.float64) for member in sound])
 
 
+def own_outputs(census: "Census") -> Float[np.ndarray, "networks pool"]:
+    """What each network outputs for each example of the pool: the log-odds of its label, or a
+    value.
+    """
+    if census.regression:
+        return np.asarray(census.predictions, np.float32)
+    y = np.asarray(census.splits.train.y)
+    found = np.empty(census.halves.shape, np.float32)
+    for network, own in enumerate(census.predictions):
+        found[network] = _log_odds(np.asarray(own, np.float64), y)
+    return found
+
+
 def _log_odds(
-    log_probabilities: Float[np.ndarray, "networks classes"], label: int
-) -> Float[np.ndarray, " networks"]:
-    """The log-odds of a class."""
-    others = np.delete(log_probabilities, label, axis=1)
-    return log_probabilities[:, label] - np.logaddexp.reduce(others, axis=1)
+    log_probabilities: Float[np.ndarray, "rows classes"], label: np.ndarray | np.integer
+) -> Float[np.ndarray, " rows"]:
+    """The log-odds of a class in each row."""
+    rows = np.arange(len(log_probabilities))
+    others = log_probabilities.copy()
+    others[rows, label] = -np.inf
+    return log_probabilities[rows, label] - np.logaddexp.reduce(others, axis=1)
