@@ -1,4 +1,12 @@
-"""Strictness for all tests, and what they share."""
+"""Strictness for all tests, and what they share.
+
+Most of a test's time is spent on tracing and compiling, then on starting processes. So that tests
+stay cheap, those of a module share what is trained (a fixture of the module), with tiny networks,
+few epochs and the same shapes, since each shape is another program. A test calls `run_here` of
+scripts.py, or a command's `run`, unless it is about the process itself. Cases that take the same
+path through the code are one case, or are marked slow with a quick twin. `--durations=15` names
+what takes longest.
+"""
 
 import gc
 import itertools
