@@ -104,7 +104,7 @@ def one_line(value: Any) -> str:
         return "None"
     if (found := number(value)) is not None:
         return (
-            f"{found:.6g}"
+            rounded(found, 6)
             if isinstance(found, float)
             else str(found)
             if isinstance(found, bool)
@@ -150,7 +150,10 @@ def rounded(value: float, digits: int = 4) -> str:
         Such as "38,470", "3.142", "1.2e-05" or "nan".
     """
     short = f"{value:.{digits}g}"
-    return f"{float(short):,.0f}" if 10**digits <= abs(float(short)) < 1e15 else short
+    found = float(short)
+    if not 1e3 <= abs(found) < 1e15:
+        return short
+    return f"{found:,.0f}" if found.is_integer() else f"{found:,}"
 
 
 def shortened(line: str) -> str:

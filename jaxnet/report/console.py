@@ -86,10 +86,14 @@ def listen(*, stderr: bool = False) -> None:
 
 def data(splits: Splits) -> None:
     """Print the parts of a data set and what they hold."""
-    parts = ", ".join(f"{name} {len(part):,}" for name, part in _parts(splits))
+    train, validation, test = (f"{len(part):,}" for _, part in _parts(splits))
     shape = "x".join(map(str, splits.train.x.shape[1:]))
-    kind = "a regression" if splits.classes is None else f"{len(splits.classes)} classes"
-    say(f"{splits.name}: {shape} {splits.train.x.dtype}, {kind}; {parts}")
+    classes = splits.classes
+    task = "regression" if classes is None else f"classification into {len(classes):,} classes"
+    say(
+        f"{splits.name}: {task}; inputs: {shape}; {train} training, {validation} validation and "
+        f"{test} test examples"
+    )
     for note in splits.notes:
         say(f"  {note}")
 
@@ -116,7 +120,8 @@ def labels(splits: Splits) -> None:
     y = np.concatenate([np.asarray(part.y) for _, part in _parts(splits)])
     if splits.classes is None:
         low, middle, high = np.quantile(y, (0, 0.5, 1))
-        say(f"values to learn: from {low:.6g} to {high:.6g}, median {middle:.6g}")
+        low, middle, high = (rounded(float(value), 6) for value in (low, middle, high))
+        say(f"values to learn: from {low} to {high}, median {middle}")
         return
     counts = np.bincount(y, minlength=len(splits.classes))
     table = Table("class", "examples", "share", box=None)
@@ -468,7 +473,8 @@ def _row(row: EpochMetrics) -> str:
         "accuracy ": row.validation_accuracy,
     }
     return "  ".join(
-        f"{name.strip()} {float(value):.4f}" for name, value in names.items() if value is not None
+        f"{name.strip()} {value:.2%}" if "accuracy" in name else f"{name} {value:.4f}"
+        for name, value in ((name, float(v)) for name, v in names.items() if v is not None)
     )
 
 

@@ -94,7 +94,7 @@ def test_the_command_line_reads_the_same(look, tmp_path):
     assert mine.notes == theirs.notes
     assert mine.columns == theirs.columns
     np.testing.assert_array_equal(mine.test.x, theirs.test.x)
-    assert "test 18" in said
+    assert "18 test examples" in said
 
 
 def test_a_regression_an_npz_file_and_a_folder_of_images(look, tmp_path):

@@ -72,7 +72,7 @@ def test_the_folder_of_a_run(finished):
             assert min(image.size) > 200
     assert not (folder / "state").exists()
     for words in (
-        "train 1,258",
+        "1,258 training",
         "epoch 3/3",
         "always the most frequent class",
         "balanced accuracy",

@@ -257,7 +257,9 @@ def test_signatures_can_be_read(name):
         (38_471.2, "38,470"),
         (-1_234_567.0, "-1,235,000"),
         (9_999.9, "10,000"),
-        (9_999.4, "9999"),
+        (9_999.4, "9,999"),
+        (1_234.56, "1,235"),
+        (398_248.0, "398,200"),
         (3.14159, "3.142"),
         (0.000012, "1.2e-05"),
         (0.0, "0"),
@@ -268,3 +270,4 @@ def test_signatures_can_be_read(name):
 def test_rounded_numbers_have_four_digits(value, expected):
     assert display.rounded(value) == expected
     assert display.rounded(246_813.0, 5) == "246,810"
+    assert display.rounded(1_234.56, 5) == "1,234.6"
