@@ -109,7 +109,7 @@ class DataOptions:
     label: str | None = None
     """column of a table to learn; by default the last"""
     groups: str | None = None
-    """column of a table, or array of an .npz file, of which no value may be in two parts; by
+    """column of a table, or array of an .npz file; rows with the same value stay in one part; by
     default a column that looks like an identifier and repeats, if there is one; none for no groups
     """
     order: str | None = None
@@ -165,11 +165,11 @@ class Options(DataOptions):
     padding: Literal["SAME", "VALID"] = "SAME"
     """padding of the convolutions"""
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
-    """what follows each hidden layer"""
+    """activation function of the hidden layers"""
     normalization: Literal["layer", "batch"] | None = None
     """normalization of the hidden layers"""
     optimizer: OptimizerName = Recipe.optimizer
-    """how a gradient becomes a step"""
+    """optimizer"""
     schedule: ScheduleName = DEFAULT_SCHEDULE
     """how the learning rate changes over the run"""
     epochs: int | None = Recipe.epochs
@@ -185,13 +185,13 @@ class Options(DataOptions):
     weight_decay: float | None = None
     """decoupled weight decay of kernels"""
     l1: float | None = None
-    """factor of the kernels' absolute values in the loss"""
+    """L1 penalty: factor of the absolute values of the kernels in the loss"""
     dropout: float | None = None
     """share of hidden units dropped in training"""
     label_smoothing: float | None = None
     """share of each target spread over all classes"""
     clip: float | None = None
-    """largest norm of the gradient"""
+    """clip the gradient to this norm"""
     shift: float | None = None
     """largest shift of images, pixels"""
     rotate: float | None = None
@@ -199,13 +199,13 @@ class Options(DataOptions):
     scale: float | None = None
     """largest change of size; 0.1 is up to 1.1 times larger or smaller"""
     elastic: float | None = None
-    """standard deviation of a smooth displacement, pixels"""
+    """elastic distortion: standard deviation of the displacement, pixels"""
     noise: float | None = None
     """standard deviation of noise, as a share of that of each input; also for tables"""
     cutout: float | None = None
-    """side of a square set to the mean, pixels"""
+    """side of a random square of the image that is set to the mean, pixels"""
     mixup: float | None = None
-    """alpha of the Beta from which the share of the next example is drawn; also for tables"""
+    """mix pairs of examples: alpha of the Beta distribution of their shares; also for tables"""
     patience: int | None = None
     """stop early after this many epochs without a lower validation loss"""
     balance: bool = False
@@ -247,7 +247,7 @@ class TrainOptions(Options):
     give the usual intervals)
     """
     seconds: float | None = None
-    """time to keep within with --members, by training fewer networks"""
+    """time limit in seconds for a diagnosis with --members, kept by training fewer networks"""
     corrections: str | None = None
     """a CSV file with the columns of labels.csv, which the commands labels and census write: labels
     are changed where its column corrected is filled in
@@ -281,7 +281,7 @@ class SweepOptions(Options):
     seeds: int = 1
     """networks to train for each trial"""
     seconds: float | None = None
-    """time to keep within, by training fewer seeds and then fewer trials"""
+    """time limit in seconds, kept by training fewer seeds and then fewer trials"""
     halving: int | None = None
     """train all trials a little, keep the best 1 in this many, and so on"""
 
@@ -325,7 +325,7 @@ class LearningCurveOptions(Options):
     members: int = 8
     """networks at each size"""
     seconds: float | None = None
-    """time to keep within, by training fewer networks"""
+    """time limit in seconds, kept by training fewer networks"""
     at: tuple[int, ...] = ()
     """sizes to predict the error for; by default two, four and eight times the largest one"""
 
@@ -339,7 +339,7 @@ class CensusOptions(Options):
     share: float = 0.5
     """share of the examples that each network is trained on"""
     seconds: float | None = None
-    """time to keep within, by training fewer networks"""
+    """time limit in seconds, kept by training fewer networks"""
 
 
 @dataclass(frozen=True)

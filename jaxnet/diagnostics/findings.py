@@ -144,7 +144,7 @@ AUGMENTATION = Remedy(
     "augmentation",
     "set",
     "shift=2, rotate=10",
-    "change training examples a little each time they are seen",
+    "augment: change training examples slightly in every epoch",
 )
 HIDDEN_LAYERS = Remedy("Model", "hidden", "set", "128 64", "add hidden layers")
 MORE_DATA = Remedy("Splits", "train", "add", "as many more", "get more training examples")

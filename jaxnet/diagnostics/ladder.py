@@ -413,7 +413,8 @@ def _evidence(code: Code, steps: Steps, size: Estimate) -> str:
     )
     if size.low > 0:
         return f"{words}: avoidable bias is {_short(size)}{tolerances(size)}"
-    return f"{words}: no avoidable bias is shown ({_short(size)}); the rest may be noise"
+    shown = f"no avoidable bias is shown ({_short(size)})"
+    return f"{words}: {shown}; the remaining error may be label noise"
 
 
 def _what(code: Code, steps: Steps) -> str:

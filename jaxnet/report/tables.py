@@ -16,7 +16,8 @@ from jaxnet.studies.shift import ShiftStudy
 # Note below a comparison on one training set.
 LUCK = (
     "A difference between networks may be due to chance: another seed or training set may reverse "
-    f"it. To compare recipes, train each with --members {MIN_PAIRED_MEMBERS} or more on the same data."
+    f"it. To compare recipes, train each with --members {MIN_PAIRED_MEMBERS} or more on the same "
+    "data."
 )
 
 

@@ -84,7 +84,7 @@ def test_remedies_that_change_nothing_are_left_out(code, recipe, gone):
 
 def test_remedies_fit_the_model_and_the_data(digits):
     table = jaxnet.split(np.zeros((40, 3), np.float32), np.arange(40) % 2, seed=0)
-    changed = "change training examples a little each time they are seen"
+    changed = "augment: change training examples slightly in every epoch"
     assert changed in remedies(Code.HIGH_VARIANCE, Recipe(), jaxnet.mlp((8,)), digits)
     assert changed not in remedies(Code.HIGH_VARIANCE, Recipe(), jaxnet.mlp((8,)), table)
     assert "add hidden layers" in remedies(Code.HIGH_BIAS, Recipe(dropout=0.2), jaxnet.linear())

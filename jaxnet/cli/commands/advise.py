@@ -37,7 +37,7 @@ class AdviseOptions(Options):
     measure: Literal["error", "balanced_error", "log_loss", "rmse"] = "error"
     """what a gain is a gain of; balanced_error: every class counts the same; rmse: of values"""
     seconds: float | None = None
-    """time to keep within, by training fewer seeds and trying fewer changes"""
+    """time limit in seconds, kept by training fewer seeds and trying fewer changes"""
 
 
 def work(setup: Setup) -> dict[str, Any]:
