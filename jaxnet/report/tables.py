@@ -52,19 +52,24 @@ def scores(
 def bias_variance(found: BiasVariance) -> list[str]:
     """A row with error, bias and variance for each value, and where the variance is largest."""
     lines = [
-        f"{found.vary or '':>14}{'examples':>10}{'networks':>9}{'error':>26}{'bias':>26}"
-        f"{'variance':>26}"
+        f"{found.vary or '':>11}{'examples':>9}{'networks':>9}{'error':>17}{'bias':>17}"
+        f"{'variance':>17}"
     ]
     refused = set[str]()
     for each in found.measured:
         parts = each.decomposition
-        sizes = (_percent(size) for size in (parts.loss, parts.bias, parts.variance))
+        sizes = (parts.loss, parts.bias, parts.variance)
         value = "" if each.value is None else f"{each.value:g}"
         lines.append(
-            f"{value:>14}{each.examples:>10,}{parts.members:>9}"
-            + "".join(f"{size:>26}" for size in sizes)
+            f"{value:>11}{each.examples:>9,}{parts.members:>9}"
+            + "".join(f"{f'{size.estimate:.2%}':>17}" for size in sizes)
         )
-        refused |= {size.refused for size in (parts.bias, parts.variance) if size.refused}
+        limits = (
+            "" if size.refused is not None else f"{size.low:.2%} to {size.high:.2%}"
+            for size in sizes
+        )
+        lines.append(f"{'95% interval':>29}" + "".join(f"{words:>17}" for words in limits))
+        refused |= {size.refused for size in sizes[1:] if size.refused}
     lines += [f"no interval: {reason}" for reason in sorted(refused)]
     return lines if found.peak is None else [*lines, *found.peak.words]
 
