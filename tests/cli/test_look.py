@@ -108,7 +108,7 @@ def test_a_regression_an_npz_file_and_a_folder_of_images(look, tmp_path):
         for i in range(count):
             Image.new("L", (4, 4), i).save(tmp_path / "pets" / name / f"{i}.png")
     said, words = look("--dataset", tmp_path / "pets")
-    assert "4x4 uint8, 2 classes" in said
+    assert "classification into 2 classes; inputs: 4x4" in said
     assert re.search(r" cat +12 +66\.67%", said)
     assert words == [str(tmp_path / "pets")]
 
