@@ -22,14 +22,7 @@ from jaxnet.stats.slices import Slice
 from jaxnet.studies import census_rows, census_sets, census_text
 from jaxnet.studies.census_labels import LabelsOfHalves
 from jaxnet.studies.census_membership import MembershipInference, membership_of
-from jaxnet.studies.census_verify import (
-    Trainer,
-    check_classes,
-    check_pairs,
-    checked_labels,
-    checked_rows,
-    measured_gain,
-)
+from jaxnet.studies.census_verify import Trainer, check_classes, checked_rows, verified
 from jaxnet.studies.census_why import Part, Why, own_outputs, why
 from jaxnet.studies.census_worth import (
     Worst,
@@ -115,12 +108,9 @@ class Census:
         """The network that was trained on the whole pool."""
         return self.population[-1]
 
-    def _check_classes(self) -> None:
-        check_classes(self.splits.classes)
-
     @property
     def _labels(self) -> LabelsOfHalves:
-        self._check_classes()
+        check_classes(self.splits.classes)
         assert self.labels is not None
         return self.labels
 
@@ -155,7 +145,7 @@ class Census:
         """How much more often networks are right on each training example if they were trained on
         it (Feldman & Zhang 2020, eq. 1).
         """
-        self._check_classes()
+        check_classes(self.splits.classes)
         return memorization(self.wrong, self.halves)[: self.training]
 
     @property
@@ -163,7 +153,7 @@ class Census:
         """How well the memorization of all networks would agree with that of as many others: the
         correlation of two halves of the networks, stepped up (Spearman 1910; Brown 1910).
         """
-        self._check_classes()
+        check_classes(self.splits.classes)
         return memorization_reliability(self.wrong, self.halves, self.pair_of)
 
     @property
@@ -210,7 +200,7 @@ class Census:
         halves of the networks show it, and a false discovery rate of 5% holds, by score tests over
         the networks (Farrington & Manning 1990; Benjamini & Yekutieli 2001).
         """
-        self._check_classes()
+        check_classes(self.splits.classes)
         return memorized_examples(self)[0]
 
     def why(self, i: int, part: Part = "test", *, k: int = 5) -> Why:
@@ -288,11 +278,8 @@ class Census:
         Raises:
             InputError: for invalid rows or labels.
         """
-        self._check_classes()
-        chosen = checked_rows(rows, self.training)
-        return gain_of_labels(
-            self, chosen, checked_labels(labels, len(chosen), self.splits.classes)
-        )
+        check_classes(self.splits.classes)
+        return gain_of_labels(self, rows, labels)
 
     def worst(self, k: int) -> Worst:
         """Choose the k training examples that harm most, and predict what it gains to drop them.
@@ -335,12 +322,7 @@ class Census:
         Raises:
             InputError: for invalid rows, labels or pairs.
         """
-        chosen = checked_rows(rows, self.training)
-        check_pairs(pairs)
-        new = None
-        if labels is not None:
-            new = checked_labels(labels, len(chosen), self.splits.classes)
-        return measured_gain(self.trainer, self.splits, chosen, new, pairs)
+        return verified(self, rows, labels, pairs)
 
     def predict(
         self,
@@ -383,7 +365,7 @@ class Census:
 
     @functools.cached_property
     def _membership(self) -> MembershipInference:
-        self._check_classes()
+        check_classes(self.splits.classes)
         return membership_of(self)
 
     def membership_inference(self) -> MembershipInference:

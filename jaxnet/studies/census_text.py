@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxnet.diagnostics.findings import percent
 from jaxnet.runtime.files import plain
+from jaxnet.stats.estimate import Estimate
 from jaxnet.studies.census_slices import in_words
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def summary(census: "Census") -> dict[str, Any]:
                 else {
                     "wrong_labels": census.wrong_labels,
                     "mislabeled": _listed(census),
+                    "without_mislabeled": _without_mislabeled(census),
                     "memorized": census.memorized,
                     "memorization_reliability": census.memorization_reliability,
                     "membership_inference": census.membership_inference().summary(),
@@ -138,11 +140,21 @@ def _of_labels(census: "Census") -> list[tuple[str, str]]:
         else ", no interval"
     )
     reliable = f"reliability {census.memorization_reliability:.3f}"
+    gain, saved = _without_mislabeled(census), list[tuple[str, str]]()
+    if gain is not None:
+        saved.append(("error that training without them is predicted to save", percent(gain)))
     return [
         ("wrong labels in the training set", f"{number.estimate:.0f}{limits}"),
         ("labels that both halves of the networks show to be wrong", str(listed)),
+        *saved,
         (
             "training examples that are shown to be memorized (by more than 25 points)",
             f"{len(census.memorized)}, {reliable}",
         ),
     ]
+
+
+def _without_mislabeled(census: "Census") -> Estimate | None:
+    """What it is predicted to gain to train without the labels that are listed as wrong."""
+    rows = census.mislabeled
+    return census.without(rows) if len(rows) else None

@@ -1,7 +1,7 @@
 """What dropping or correcting training examples gains, measured with networks trained for it."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,9 @@ from jaxnet.stats.cross_fitting import group_codes
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.unseen_losses import UnseenLosses, recipe_difference
 from jaxnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from jaxnet.studies.census_result import Census
 
 FOLDS = 8
 VERIFY = (1 << 20) + 2  # number of the key
@@ -58,6 +61,19 @@ def has_state(model: Model, splits: Splits) -> bool:
     ready, shape = with_outputs(model, splits.train.outputs), input_shape(splits)
     state = jax.eval_shape(lambda key, x: initial(ready, key, x)[1], jax.random.key(0), shape)
     return bool(jax.tree.leaves(state))
+
+
+def verified(census: "Census", rows: ArrayLike, labels: ArrayLike | None, pairs: int) -> Estimate:
+    """Measure what a change of the training set gains, as `Census.verify` says.
+
+    Raises:
+        InputError: for rows, labels or pairs that cannot be meant.
+    """
+    chosen, new = checked_rows(rows, census.training), None
+    check_pairs(pairs)
+    if labels is not None:
+        new = checked_labels(labels, len(chosen), census.splits.classes)
+    return measured_gain(census.trainer, census.splits, chosen, new, pairs)
 
 
 def measured_gain(

@@ -14,6 +14,8 @@ from jaxnet.stats.data_values import DataValues
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.memorization import memorized
 from jaxnet.studies.census_labels import in_first_half
+from jaxnet.studies.census_verify import checked_labels, checked_rows
+from jaxnet.typing import ArrayLike
 
 if TYPE_CHECKING:
     from jaxnet.studies.census_result import Census
@@ -52,17 +54,18 @@ def data_values(census: "Census") -> DataValues:
     )
 
 
-def gain_of_labels(
-    census: "Census", rows: Int[np.ndarray, " rows"], labels: Int[np.ndarray, " rows"]
-) -> Estimate:
+def gain_of_labels(census: "Census", rows: ArrayLike, labels: ArrayLike) -> Estimate:
     """Predict what it gains to give some rows other labels, as `Census.with_labels` says.
 
     Raises:
-        InputError: for a class that no other example has.
+        InputError: for rows or labels that cannot be meant, and for a class that no other example
+            has.
     """
+    names, y = census.splits.classes, np.asarray(census.splits.train.y)
+    rows = checked_rows(rows, census.training)
+    labels = checked_labels(labels, len(rows), names)
+    assert names is not None
     assert census.labels is not None
-    assert census.splits.classes is not None
-    y = np.asarray(census.splits.train.y)
     right = 1 - census.labels.noise.probability
     right[rows] = 0.0
     added = np.zeros(len(y))
@@ -70,7 +73,7 @@ def gain_of_labels(
         alike = right * (y == label)
         if not alike.sum() > 0:
             raise InputError(
-                f"no other example has the label {census.splits.classes[label]}, so nothing shows "
+                f"no other example has the label {names[label]}, so nothing shows "
                 "what one with it is worth; leave out these rows"
             )
         added += alike / alike.sum() * (labels == label).sum()

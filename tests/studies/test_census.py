@@ -299,6 +299,9 @@ def test_planted_wrong_labels_are_found_counted_and_listed(planted):
         seen[found.halves[:, i], i].mean() - seen[~found.halves[:, i], i].mean() for i in range(9)
     ]
     np.testing.assert_allclose(found.memorization[:9], by_hand, atol=1e-12)
+    gain = found.summary()["without_mislabeled"]["estimate"]
+    assert gain == pytest.approx(found.without(found.mislabeled).estimate)
+    assert "error that training without them is predicted to save" in str(found)
     lines = list(csv.DictReader(found.labels_csv().splitlines()))
     assert [int(line["index"]) for line in lines] == found.mislabeled.tolist()
     assert {line["part"] for line in lines} == {"train"}
@@ -429,6 +432,7 @@ def test_the_command_writes_the_same_census(folder, digits, found):
     page = (folder / "report.html").read_text()
     assert "error on examples that a network has not seen" in page
     assert "Wrong labels in the training set: " in page
+    assert "Training examples that are shown to be harmful" in page
     assert "at 1% false positives, and" in page
     assert "Prediction sets that hold the label with 95% probability have " in page
 

@@ -45,6 +45,7 @@ CONFUSION = "Confusion matrix"  # heading of the confusion matrix
 MATRIX_CLASSES = 30  # with more classes, the confusion matrix is a picture
 TRIAL_ROWS = 10  # trials of a sweep
 LISTED = 20  # wrong labels of a census
+FEW = 5  # rows that stand for a list
 COLUMNS = {"estimate": "error", "low": "low", "high": "high"}  # of an Estimate, in a sweep's table
 LONGEST_HEADING = 60  # letters of a verdict before its colon; longer ones are sentences
 UPRIGHT = 4  # names with more letters are rotated above the matrix
@@ -382,11 +383,34 @@ def _census(census: Mapping[str, Any] | None) -> str:
     return (
         table(["", "percent"], rows, caption=caption)
         + _mislabeled(census)
+        + _worth(census)
         + ("" if sets is None else f"<p>{text(_sentence(sets['words']))}</p>")
         + ("" if attack is None else _membership(attack))
         + _slices(census.get("slices", []))
         + f"{each}<ul>{listed}</ul>"
     )
+
+
+def _worth(census: Mapping[str, Any]) -> str:
+    """Which examples are memorized or harmful, and what it gains to drop mislabeled ones."""
+    words = list[str]()
+    if (gain := census.get("without_mislabeled")) is not None:
+        words.append(
+            "Training without the labels that are listed as wrong is predicted to lower the error "
+            f"on unseen examples by {number(gain, percent=True)}; labels.csv lists them, and "
+            "jaxnet train --corrections reads it once its column corrected is filled in."
+        )
+    for name, what in (
+        ("memorized", "memorized (by more than 25 points)"),
+        ("harmful", "harmful (the error on unseen examples is lower without them)"),
+    ):
+        if name in census:
+            words.append(
+                f"Training examples that are shown to be {what}: {len(census[name])}"
+                + f", such as rows {', '.join(map(str, census[name][:FEW]))}" * bool(census[name])
+                + "."
+            )
+    return f"<p>{' '.join(words)}</p>" if words else ""
 
 
 def _membership(attack: Mapping[str, Any]) -> str:
