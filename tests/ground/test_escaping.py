@@ -190,7 +190,7 @@ def test_a_nasty_table_on_an_ascii_terminal(tmp_path):
     done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     said = done.stdout.decode("ascii")
-    assert r"caf\udce9\x1b[31m.csv: 4 float32, 3 classes" in said
+    assert r"caf\udce9\x1b[31m.csv: classification into 3 classes; inputs: 4;" in said
     assert r"c1\x85 and bell\x07" in said
     assert not unseen(said)
     result = json.loads((tmp_path / "run/result.json").read_text(encoding="ascii"))
