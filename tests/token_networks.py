@@ -9,7 +9,7 @@ from flax import nnx
 
 import jaxnet
 
-LENGTH, WIDTH = 16, 8
+LENGTH, WIDTH, QUERIES = 16, 8, 4
 IDS = 9  # 0 fills up sequences, and 1 to 8 are tokens
 RECIPE = jaxnet.Recipe(optimizer="adam", epochs=6, batch_size=64, learning_rate=2e-2)
 
@@ -24,7 +24,7 @@ def sequences(examples=4000, seed=0):
 
 
 def attended(x, h, keys, query):
-    """What two queries read from a sequence; the id 0, which fills it up, is left out."""
+    """What the queries read from a sequence; the id 0, which fills it up, is left out."""
     scores = jnp.where(x[..., None] == 0, -1e9, (keys @ query.T)[None])
     return jnp.einsum("blq,blw->bqw", nn.softmax(scores, axis=1), h).reshape(len(h), -1)
 
@@ -37,8 +37,8 @@ class Ends(nn.Module):
         normal = nn.initializers.normal(1.0)
         h = nn.Embed(IDS, WIDTH, embedding_init=normal)(x)
         places = self.param("places", normal, (x.shape[1], WIDTH))
-        query = self.param("query", normal, (2, WIDTH))
-        read = attended(x, h, nn.Dense(WIDTH)(places), query)
+        query = self.param("query", normal, (QUERIES, WIDTH))
+        read = attended(x, h, nn.Dense(WIDTH, use_bias=False)(places), query)
         return nn.Dense(2)(nn.relu(nn.Dense(64)(read)))
 
 
@@ -49,9 +49,9 @@ class NnxEnds(nnx.Module):
         normal = nnx.initializers.normal(1.0)
         self.embed = nnx.Embed(IDS, WIDTH, embedding_init=normal, rngs=rngs)
         self.places = nnx.Param(normal(rngs.params(), (LENGTH, WIDTH)))
-        self.query = nnx.Param(normal(rngs.params(), (2, WIDTH)))
-        self.key = nnx.Linear(WIDTH, WIDTH, rngs=rngs)
-        self.hidden = nnx.Linear(2 * WIDTH, 64, rngs=rngs)
+        self.query = nnx.Param(normal(rngs.params(), (QUERIES, WIDTH)))
+        self.key = nnx.Linear(WIDTH, WIDTH, use_bias=False, rngs=rngs)
+        self.hidden = nnx.Linear(QUERIES * WIDTH, 64, rngs=rngs)
         self.out = nnx.Linear(64, 2, rngs=rngs)
 
     def __call__(self, x):

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Num, PyTree
 
 from jaxnet.core.run import Run, check_trained, not_one
 from jaxnet.data.schema import Column, Schema
@@ -116,7 +116,7 @@ def _files(run: Run, model: Model, onnx: bool) -> dict[str, bytes]:
     here = jax.tree.map(lambda leaf: leaf if is_key(leaf) else jnp.asarray(np.asarray(leaf)), run)
     here = replace(here, standardization=here.standardization.on_device)
 
-    def one(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    def one(x: Num[Array, "..."]) -> Float[Array, "..."]:
         """`predict` for one example, to be vmapped: many models need the number of examples as an
         integer.
         """
@@ -254,6 +254,7 @@ def _numpy(model: Model, run: Run) -> dict[str, bytes]:
     ]
     described = {
         "shape": run.shape,
+        "vocabulary": run.vocabulary if model.vocabulary is None else model.vocabulary,
         "steps": made.steps,
         "constants": [
             (number, np.asarray(array, np.float64).ravel().tolist()) for number, array in fixed

@@ -34,9 +34,9 @@ def forward(x: ArrayLike, folder: str | Path = Path(__file__).parent) -> np.ndar
         (examples, ...) float32, or float64 for values with an offset that float32 would lose.
 
     Raises:
-        ValueError: for examples of another shape.
+        ValueError: for examples of another shape, and for tokens that the network does not know.
     """
-    shape, steps, values, output, output_shape, origins = load(Path(folder))
+    shape, steps, values, output, output_shape, origins, ids = load(Path(folder))
     x = np.asarray(x)
     if x.shape[1:] != shape or x.ndim == 0:
         raise ValueError(
@@ -46,7 +46,10 @@ def forward(x: ArrayLike, folder: str | Path = Path(__file__).parent) -> np.ndar
     if "origin" in origins:
         offset, unit = origins["origin"]
         x = (x.astype(np.float64) - offset) / unit
-    x, found = x.astype(np.float32), [np.zeros((0, *output_shape), np.float32)]
+    if ids is not None and not ((x >= 0) & (x < ids) & (x == np.floor(x))).all():
+        raise ValueError(f"x has other tokens than whole numbers from 0 to {ids - 1}")
+    x = x.astype(np.float32 if ids is None else np.float64)
+    found = [np.zeros((0, *output_shape), np.float32)]
     with np.errstate(all="ignore"):
         for begin in range(0, len(x), EXAMPLES_AT_ONCE):
             block = x[begin : begin + EXAMPLES_AT_ONCE].astype(np.float64)
@@ -68,7 +71,7 @@ def load(folder):
 
     Returns:
         (shape of an example, steps, arrays by number, number of the output, its shape, offsets and
-        units of inputs and outputs).
+        units of inputs and outputs, how many tokens it knows or None where inputs are numbers).
     """
     program = json.loads((folder / "forward.json").read_text(encoding="utf-8"))
     parameters = read_safetensors(folder / "params.safetensors")
@@ -92,6 +95,7 @@ def load(folder):
         program["output"],
         tuple(program["output_shape"]),
         origins,
+        program.get("vocabulary"),
     )
 
 

@@ -574,7 +574,7 @@ def _move_at(program: Program, operation: Operation, operands: list[Operand]) ->
     give.
     """
     if not all(value.fixed for value in operation.inputs[1:]):
-        raise NotImplementedError(f"operation {operation.name!r} at places that are computed")
+        return [_rows_of_table(program, operation)]
     places = [constant(value) for value in operation.inputs[1:]]
 
     def move(table: np.ndarray) -> np.ndarray:
@@ -583,6 +583,33 @@ def _move_at(program: Program, operation: Operation, operands: list[Operand]) ->
         )
 
     return [program.take(operands, move)]
+
+
+def _rows_of_table(program: Program, operation: Operation) -> Operand:
+    """The rows of a table of parameters at places that depend on the example, such as the vectors
+    of tokens: a product with a matrix of 0 and 1.
+    """
+    table, places = (program.read(value) for value in operation.inputs[:2])
+    numbers = operation.params.get("dimension_numbers")
+    shape, first = operation.outputs[0].shape, len(places.shape) - 1
+    whole_rows = (
+        operation.name == "gather"
+        and not table.live
+        and tuple(numbers.collapsed_slice_dims) == tuple(numbers.start_index_map) == (0,)
+        and tuple(numbers.offset_dims) == tuple(range(first, len(shape)))
+        and tuple(operation.params["slice_sizes"]) == (1, *table.shape[1:])
+    )
+    if not whole_rows:
+        raise NotImplementedError(f"operation {operation.name!r} at places that are computed")
+    rows, count, width = table.shape[0], places.size, math.prod(table.shape[1:])
+    numbered = Value((rows,), np.dtype(np.float32), constant=np.arange(rows), fixed=True)
+    both = (
+        program.take([each], lambda t, s=s: np.broadcast_to(t.reshape(s), (count, rows)))
+        for each, s in ((places, (-1, 1)), (program.read(numbered), (1, -1)))
+    )
+    chosen = program.map("eq", [*both], (count, rows))
+    sizes = {"batch": 1, "m": count, "k": rows, "n": width}
+    return program.step("dot", [chosen, table], (1, count, width), **sizes)._replace(shape=shape)
 
 
 def _broadcast(params: dict[str, Any], x: np.ndarray) -> list[np.ndarray]:

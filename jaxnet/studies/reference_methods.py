@@ -216,9 +216,12 @@ def reference_losses(
         seconds = max(LEAST_SECONDS, 2 * count * training_seconds(problem) / 5)
     elif not check_number("seconds", seconds) >= 0:
         raise InputError(f"seconds is {seconds}; give a number of at least 0")
-    if splits.train.schema.tokens and (inputs := _count_indicators(splits.train)) > MOST_INDICATORS:
-        logger.info("no other methods: tokens would be %d inputs of 0 or 1 for them", inputs)
-        return ()
+    if splits.train.schema.tokens:
+        inputs = _count_indicators(splits.train)
+        if inputs > MOST_INDICATORS:
+            logger.info("no other methods: tokens would be %d inputs of 0 or 1 for them", inputs)
+            return ()
+        logger.info("other methods get tokens as %d inputs of 0 or 1", inputs)
     table = _table(splits, folds, problem.weights)
     left, found = float(seconds), list[Reference]()
     for name in METHODS:
