@@ -9,7 +9,7 @@ from flax import nnx
 
 import jaxnet
 
-LENGTH, WIDTH, QUERIES = 16, 8, 4
+LENGTH, WIDTH, QUERIES = 16, 8, 8
 IDS = 9  # 0 fills up sequences, and 1 to 8 are tokens
 RECIPE = jaxnet.Recipe(optimizer="adam", epochs=6, batch_size=64, learning_rate=2e-2)
 

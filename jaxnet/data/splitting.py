@@ -439,12 +439,13 @@ def pool(splits: Splits) -> Splits:
             f"mean and scale are those of the {len(both):,} examples of training and validation "
             "set together; the test set has no part in them"
         )
+    notes = () if both.schema.tokens and both.classes is not None else (note,)
     return replace(
         splits,
         train=placed(both),
         validation=placed(take(both, slice(0, 0))),
         standardization=standardization,
-        notes=(*splits.notes, note),
+        notes=(*splits.notes, *notes),
     )
 
 

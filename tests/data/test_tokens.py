@@ -55,6 +55,7 @@ def test_the_training_set_says_which_ids_are_known(few):
     parts = {name: getattr(splits, name).x for name in ("train", "validation", "test")}
     (where,) = [name for name, x in parts.items() if 30 in np.asarray(x).ravel()]
     assert splits.train.vocabulary == (31 if where == "train" else 9)
+    assert pool(splits).notes == splits.notes
     assert pool(splits).train.vocabulary == (9 if where == "test" else 31)
     for fold in jaxnet.folds(x, y, inputs="tokens", count=3):
         assert fold.test.vocabulary == int(np.max(fold.train.x)) + 1
