@@ -304,7 +304,7 @@ def unscaled(healthy: Training, _: int) -> Training:
         for name in ("train", "validation", "test")
         for part in [getattr(splits, name)]
     }
-    mean = jnp.zeros_like(splits.standardization.mean)
+    mean = jnp.zeros_like(jnp.asarray(splits.standardization.mean))
     without = Standardization(mean, mean + 1)
     return healthy._replace(splits=replace(splits, **scaled, standardization=without))
 

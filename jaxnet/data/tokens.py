@@ -12,7 +12,7 @@ from jaxtyping import Int
 from jaxnet import arrays
 from jaxnet.data.dataset import Dataset
 from jaxnet.errors import InputError, check_known, check_whole
-from jaxnet.typing import ArrayLike, Frame
+from jaxnet.typing import Frame
 
 Inputs = Literal["numbers", "tokens"]
 INPUTS = ("numbers", "tokens")
@@ -44,7 +44,7 @@ def check(inputs: object, pad: object = None) -> bool:
 
 
 def ids(
-    what: str, x: ArrayLike | Frame, pad: int | None = None, length: int | None = None
+    what: str, x: Any, pad: int | None = None, length: int | None = None
 ) -> Int[np.ndarray, "examples ..."]:
     """Tokens as int32, checked.
 
@@ -150,7 +150,7 @@ def of_training(train: Dataset, *parts: Dataset) -> tuple[Dataset, ...]:
     )
 
 
-def notes_on(x: ArrayLike | Frame, found: np.ndarray, pad: int | None) -> tuple[str, ...]:
+def notes_on(x: Any, found: np.ndarray, pad: int | None) -> tuple[str, ...]:
     """What was done with tokens.
 
     Args:
@@ -164,8 +164,8 @@ def notes_on(x: ArrayLike | Frame, found: np.ndarray, pad: int | None) -> tuple[
     said = (f"inputs: tokens, with ids up to {int(found.max(initial=0)):,}",)
     if pad is None or _is_array(x):
         return said
-    sizes = [len(each) for each in x]  # pyrefly: ignore[not-iterable]
-    own = sum(pad in each for each in x)  # pyrefly: ignore[not-iterable]
+    sizes = [len(each) for each in x]
+    own = sum(pad in each for each in x)
     if min(sizes) < max(sizes):
         said += (
             f"sequences of {min(sizes):,} to {max(sizes):,} tokens are filled up with the id {pad}",

@@ -590,7 +590,7 @@ def _rows_of_table(program: Program, operation: Operation) -> Operand:
     of tokens: a product with a matrix of 0 and 1.
     """
     table, places = (program.read(value) for value in operation.inputs[:2])
-    numbers = operation.params.get("dimension_numbers")
+    numbers: Any = operation.params.get("dimension_numbers")
     shape, first = operation.outputs[0].shape, len(places.shape) - 1
     whole_rows = (
         operation.name == "gather"

@@ -375,6 +375,7 @@ def _constants(splits: Splits) -> tuple[dict[str, Array], dict[str, Array]]:
     They are the mean and 1 / scale of inputs, and the mean and scale of values.
     """
     mean, scale, target_mean, target_scale = splits.standardization[:4]
+    assert scale is not None  # `_check` refuses tokens
     named = {
         "mean": mean,
         "factor": 1 / scale,

@@ -291,7 +291,7 @@ def indicators(train: Dataset) -> Float[np.ndarray, "examples features"]:
         train: examples with tokens.
     """
     x = np.asarray(train.x).reshape(len(train), -1)
-    made = x[:, :, None] == np.arange(train.vocabulary)
+    made = x[:, :, None] == np.arange(train.vocabulary or 0)
     return made.reshape(len(x), -1).astype(np.float32)
 
 
