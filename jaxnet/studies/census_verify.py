@@ -67,7 +67,7 @@ def verified(census: "Census", rows: ArrayLike, labels: ArrayLike | None, pairs:
     """Measure what a change of the training set gains, as `Census.verify` says.
 
     Raises:
-        InputError: for rows, labels or pairs that cannot be meant.
+        InputError: for invalid rows, labels or pairs.
     """
     chosen, new = checked_rows(rows, census.training), None
     check_pairs(pairs)

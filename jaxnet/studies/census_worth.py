@@ -58,7 +58,7 @@ def gain_of_labels(census: "Census", rows: ArrayLike, labels: ArrayLike) -> Esti
     """Predict what it gains to give some rows other labels, as `Census.with_labels` says.
 
     Raises:
-        InputError: for rows or labels that cannot be meant, and for a class that no other example
+        InputError: for invalid rows or labels, and for a class that no other example
             has.
     """
     names, y = census.splits.classes, np.asarray(census.splits.train.y)
