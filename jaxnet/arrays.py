@@ -330,7 +330,9 @@ def predictions(
         given: values for "squared", log-probabilities for "cross_entropy" and "brier", and either
             class numbers or log-probabilities for the zero-one losses; the examples are the last
             one of the axes, and classes come after them.
-        labels_: (examples,) values or class numbers.
+        labels_: (examples,) values or class numbers; (examples, columns) where each example has
+            several values, or several labels of 0 and 1, for "squared" and
+            "zero_one_kohavi_wolpert". Predictions then have these columns, too.
         loss: name of the loss.
         axes: names of the axes.
         seen: (members, examples) predictions that are not checked; they may hold anything. None
@@ -343,6 +345,8 @@ def predictions(
         InputError: for shapes, types and values that do not fit the loss.
     """
     f = array("predictions", given, axes)
+    if np.ndim(labels_) == 2 and loss in ("squared", "zero_one_kohavi_wolpert"):
+        return _several(f, array("labels", labels_), axes, loss, seen)
     of_values, either = loss == "squared", loss.startswith("zero_one")
     wanted = len(axes) + (f.ndim > len(axes) if either else not of_values)
     if f.ndim != wanted or 0 in f.shape:
@@ -382,6 +386,28 @@ def predictions(
     if seen is not None:
         f = np.where(seen[..., None], f.dtype.type(-np.log(f.shape[-1])), f)
     return f, labels("labels", labels_, examples, f.shape[-1])
+
+
+def _several(
+    f: np.ndarray,
+    y: np.ndarray,
+    axes: Sequence[str],
+    loss: str,
+    seen: Bool[np.ndarray, "members examples"] | None,
+) -> tuple[Num[np.ndarray, "..."], Num[np.ndarray, "examples columns"]]:
+    """`predictions` of several values or several yes/no labels of each example."""
+    wanted, columns = len(axes) + 1, y.shape[1]
+    if f.ndim != wanted or f.shape[-2:] != y.shape or 0 in f.shape:
+        raise InputError(
+            f"predictions have shape {f.shape} for labels {y.shape}; give "
+            f"({', '.join(f'{axis}s' for axis in axes)}, {columns})"
+        )
+    if seen is not None:
+        f = np.where(seen[..., None], f.dtype.type(0), f)
+    f, y = numbers("predictions", f, (*axes, "column")), numbers("labels", y)
+    if loss != "squared" and not (np.isin(f, (0, 1)).all() and np.isin(y, (0, 1)).all()):
+        raise InputError(f"{loss} of several labels takes 0 and 1; give answers, not values")
+    return f, y
 
 
 def losses(

@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jaxnet.diagnostics import Estimate
-from jaxnet.stats.scores import SMALLEST_GAIN, ClassScores, Scores, class_scores, value_scores
+from jaxnet.stats.scores import SMALLEST_GAIN, ClassScores, ValueScores, class_scores, value_scores
+from jaxnet.stats.several import Scores
 
 MANY, FRESH, FOLDS, SEEDS, FEATURES = 400_000, 8000, 8, 2, 30
 NAMES = {
@@ -39,6 +40,7 @@ def estimates(found: Scores) -> dict[str, Estimate]:
     if isinstance(found, ClassScores):
         each = (found.balanced_accuracy, found.recall[-1], found.log_loss, found.auc)
         return dict(zip(NAMES[True], (*each, found.guesses[0].gain), strict=True))
+    assert isinstance(found, ValueScores)
     each = (found.rmse, found.mae, found.r2, found.guesses[0].gain)
     return dict(zip(NAMES[False], each, strict=True))
 

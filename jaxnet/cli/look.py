@@ -30,8 +30,10 @@ def look(options: LookOptions) -> None:
     if format_of(path) == "table":
         cells, _ = read_table(path, reading.table, labels=reading.named, needed=reading.needs)
         used = [name for name in cells if name not in reading.drop_columns]
-        label = label_of(used, reading.label, (splits.grouped_by, reading.order))
-        uses = {label: "label", splits.grouped_by: "groups", reading.order: "order"}
+        label = reading.label or label_of(used, None, (splits.grouped_by, reading.order))
+        named = replace(reading, label=label).labels
+        uses = {splits.grouped_by: "groups", reading.order: "order"}
+        uses |= dict.fromkeys(named, "label")
         uses |= {each.name: described(each) for each in splits.columns or ()}
         columns = [_line(name, cells, uses.get(name, "left out")) for name in cells]
         reading = replace(reading, label=label)

@@ -104,10 +104,12 @@ class DataOptions:
     """fraction to hold out for validation; 0 for none"""
     test: float = 0.2
     """fraction to hold out for the test, where the data set has no test set of its own"""
-    task: Literal["classification", "regression"] | None = None
+    task: Literal["classification", "regression", "multi-label"] | None = None
     """what the labels are; by default inferred from them, and the reason is printed"""
-    label: str | None = None
-    """column of a table to learn; by default the last"""
+    label: str | tuple[str, ...] | None = None
+    """column of a table to learn; by default the last. Several are several values, or with --task
+    multi-label several yes/no labels
+    """
     groups: str | None = None
     """column of a table, or array of an .npz file; rows with the same value stay in one part; by
     default a column that looks like an identifier and repeats, if there is one; none for no groups

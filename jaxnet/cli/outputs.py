@@ -34,7 +34,16 @@ from jaxnet.diagnostics.findings import (
 from jaxnet.diagnostics.ladder import CHOSE, network_ladder
 from jaxnet.engine.agreement import versions
 from jaxnet.engine.checkpoint import discard_progress, save
-from jaxnet.engine.prediction import ClassMetrics, Metrics, compile_ahead, judge, predict, score
+from jaxnet.engine.prediction import (
+    ClassMetrics,
+    LabelMetrics,
+    Metrics,
+    ValueMetrics,
+    compile_ahead,
+    judge,
+    predict,
+    score,
+)
 from jaxnet.models.model import Model, describe
 from jaxnet.population.scheduler import Progress
 from jaxnet.report import console, tensorboard
@@ -150,7 +159,7 @@ def report(
     )
     if says is None:
         console.say(run.status)
-        console.result(metrics, splits.classes, ladder, scores)
+        console.result(metrics, splits.schema, ladder, scores)
         if options.target_error is None and any(
             each.claimed and each.code is Code.HIGH_BIAS for each in ladder.findings
         ):
@@ -166,6 +175,8 @@ def report(
             "name": splits.name,
             "shape": run.shape,
             "classes": splits.classes,
+            "task": splits.task,
+            "targets": splits.schema.target_names or None,
             "examples": {k: len(v) for k, v in parts.items()},
             "test_source": splits.test_source,
             "ordered": splits.ordered,
@@ -299,7 +310,7 @@ def numbers(metrics: dict[str, Metrics]) -> dict[str, Any]:
     test = metrics["test"]
     names = (
         ("accuracy", "error", "loss", "baseline")
-        if isinstance(test, ClassMetrics)
+        if isinstance(test, ClassMetrics | LabelMetrics)
         else ("error", "rmse", "median_absolute_error", "r2", "baseline")
     )
     tables: dict[str, Any] = {"accuracy": None} | {
@@ -309,6 +320,14 @@ def numbers(metrics: dict[str, Metrics]) -> dict[str, Any]:
         tables["test_classes"] = {
             name: getattr(test, name) for name in ("precision", "recall", "f1", "confusion")
         }
+    if isinstance(test, LabelMetrics):
+        tables["test_labels"] = {
+            name: getattr(test, name) for name in ("precision", "recall", "f1", "auc")
+        }
+    if isinstance(test, ValueMetrics) and test.outputs:
+        tables["test_outputs"] = [
+            {name: getattr(each, name) for name in ("error", *names[1:4])} for each in test.outputs
+        ]
     return tables
 
 

@@ -12,6 +12,7 @@ from jaxnet.arrays import NO_CLASS, chosen
 from jaxnet.cli.options import PredictOptions, PrepareOptions, table_of
 from jaxnet.cli.saved_run import read_run
 from jaxnet.data import prepare
+from jaxnet.data.schema import Schema
 from jaxnet.data.sources.examples import Examples, read_examples
 from jaxnet.display import visible
 from jaxnet.engine.prediction import predict
@@ -40,7 +41,7 @@ def predict_files(options: PredictOptions) -> None:
     writer = csv.writer(lines, lineterminator="\n")
     # a program gets the names unchanged, since it may compare them
     show = visible if options.out is None and sys.stdout.isatty() else str
-    header = ["file", "row", "prediction", *(f"p({show(name)})" for name in run.classes or ())]
+    header = ["file", "row", *map(show, _columns(run.schema))]
     writer.writerow(header)
     nothing = ("",) * (len(header) - 2)
     table = table_of(options)
@@ -50,8 +51,8 @@ def predict_files(options: PredictOptions) -> None:
         outputs = np.asarray(predict(model, run, examples.x[examples.usable]))
         predicted = dict(zip(examples.usable.tolist(), outputs, strict=True))
         for row in range(len(examples.x)):
-            said = _cells(predicted[row], run.classes) if row in predicted else nothing
-            writer.writerow([show(path), row, show(said[0]), *said[1:]])
+            said = _cells(predicted[row], run.schema) if row in predicted else nothing
+            writer.writerow([show(path), row, *map(show, said)])
     if options.out is None:
         sys.stdout.write(lines.getvalue())
     else:
@@ -59,10 +60,27 @@ def predict_files(options: PredictOptions) -> None:
             write_text(options.out, lines.getvalue())
 
 
-def _cells(output: Any, classes: tuple[str, ...] | None) -> tuple[str, ...]:
-    """What is predicted for one example: a value, or a class and the probability of each."""
+def _columns(schema: Schema) -> tuple[str, ...]:
+    """The names of what is predicted for one example."""
+    if schema.multi_label:
+        return (*schema.target_names, *(f"p({name})" for name in schema.target_names))
+    if schema.targets is not None:
+        return schema.target_names
+    return ("prediction", *(f"p({name})" for name in schema.classes or ()))
+
+
+def _cells(output: Any, schema: Schema) -> tuple[str, ...]:
+    """What is predicted for one example: a value or several, a class and the probability of each,
+    or 1 or 0 for each label and the probability of 1.
+    """
+    classes = schema.classes
+    if schema.multi_label:
+        p = np.exp(output)
+        answers = ("" if np.isnan(each) else str(int(each > 0.5)) for each in p)
+        return (*answers, *(f"{each:.6f}" for each in p))
     if classes is None:
-        return (f"{output:.{np.finfo(output.dtype).precision + 1}g}",)
+        digits = np.finfo(output.dtype).precision + 1
+        return tuple(f"{value:.{digits}g}" for value in np.ravel(output))
     number = int(chosen(output))
     name = "" if number == NO_CLASS else classes[number]
     return name, *(f"{p:.6f}" for p in np.exp(output))

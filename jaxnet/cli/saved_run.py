@@ -112,7 +112,9 @@ def read_data(finished: SavedRun, data_dir: Path | None = None) -> Splits:
             splits = read(TrainOptions(**given, data_dir=data_dir), finished.run.columns)[0]
     except InputError as error:
         raise InputError(f"{finished.folder}: its data set is not there: {error}") from None
-    if splits.classes != finished.run.classes or splits.test.x.shape[1:] != finished.run.shape:
+    own, learned = splits.schema, finished.run.schema
+    asked = (own.classes, own.target_names), (learned.classes, learned.target_names)
+    if asked[0] != asked[1] or splits.test.x.shape[1:] != finished.run.shape:
         raise InputError(
             f"{finished.folder}: {finished.about.get('dataset')} holds other examples than the "
             "network learned from; give the same data set"
@@ -140,13 +142,16 @@ def write_unseen_losses(folder: Path, unseen: UnseenLosses) -> None:
     if not processes.is_first():
         return
     losses = unseen.losses
+    shares = unseen.counted and not np.isin(losses[~np.isnan(losses)], (0, 1)).all()
     kept = {
         "losses": np.where(np.isnan(losses), NONE, losses).astype(np.uint8)
-        if unseen.counted
+        if unseen.counted and not shares
         else losses.astype(np.float32),
         "fold_of": unseen.fold_of.astype(np.uint8),
         "pool": np.array(unseen.pool),
     }
+    if shares:
+        kept["counted"] = np.array(True)
     if unseen.group_of is not None:
         kept["group_of"] = unseen.group_of
     content = io.BytesIO()
@@ -171,12 +176,12 @@ def read_unseen_losses(folder: Path) -> UnseenLosses | None:
         return None
     try:
         with np.load(io.BytesIO(path.read_bytes())) as kept:
-            losses, counted = kept["losses"], kept["losses"].dtype == np.uint8
+            losses, bytes_ = kept["losses"], kept["losses"].dtype == np.uint8
             return UnseenLosses(
-                np.where(losses == NONE, np.nan, losses) if counted else losses.astype(np.float64),
+                np.where(losses == NONE, np.nan, losses) if bytes_ else losses.astype(np.float64),
                 kept["fold_of"].astype(np.int64),
                 kept.get("group_of"),
-                counted,
+                bytes_ or "counted" in kept,
                 str(kept["pool"]),
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):

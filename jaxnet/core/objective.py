@@ -9,11 +9,22 @@ from jaxtyping import Array, Bool, Float, Num, PyTree
 
 from jaxnet.core.recipe import Recipe
 from jaxnet.data import Splits, Standardization
+from jaxnet.data.schema import Task
 from jaxnet.errors import InputError
-from jaxnet.models.losses import Loss, cross_entropy, squared
+from jaxnet.models.losses import Loss, binary_cross_entropy, cross_entropy, squared
 from jaxnet.models.model import Model, at_most_32_bits
 from jaxnet.typing import Number, double
 
+LOSSES: dict[Task, Loss] = {
+    "classification": cross_entropy,
+    "regression": squared,
+    "multi-label": binary_cross_entropy,
+}
+TARGETS: dict[Task, str] = {
+    "classification": "probabilities of the classes",
+    "regression": "standardized values",
+    "multi-label": "probabilities of yes for each label",
+}
 # examples evaluated at once: enough to fill a device; of 1,000, members with convolutions outgrow a
 # GPU, and CPUs are slower
 BLOCK = 250
@@ -44,20 +55,28 @@ def forward(
 
 
 def make_targets(
-    splits: Splits, y: Num[Array | np.ndarray, " batch"]
+    splits: Splits, y: Num[Array | np.ndarray, "batch ..."]
 ) -> Float[Array, "batch outputs"]:
-    """What outputs should be: probabilities of the classes, or standardized values."""
-    if splits.classes is None:
-        return splits.standardization.targets(jnp.asarray(y))[:, None]
-    return jax.nn.one_hot(y, len(splits.classes), dtype=jnp.float32)
+    """What outputs should be: probabilities of the classes or labels, or standardized values."""
+    if splits.classes is not None:
+        return jax.nn.one_hot(y, len(splits.classes), dtype=jnp.float32)
+    if splits.counted:
+        return jnp.asarray(y, jnp.float32)
+    values = splits.standardization.targets(jnp.asarray(y))
+    return values if splits.targets is not None else values[:, None]
 
 
-def smooth(recipe: Recipe, targets: Float[Array, "batch outputs"]) -> Float[Array, "batch outputs"]:
-    """Targets mixed with the uniform distribution (Szegedy et al. 2016, section 7)."""
-    if recipe.label_smoothing is None or targets.shape[-1] == 1:
+def smooth(
+    splits: Splits, recipe: Recipe, targets: Float[Array, "batch outputs"]
+) -> Float[Array, "batch outputs"]:
+    """Probabilities mixed with the uniform distribution (Szegedy et al. 2016, section 7); values as
+    they are.
+    """
+    if recipe.label_smoothing is None or not splits.counted:
         return targets
     share = jnp.asarray(recipe.label_smoothing, jnp.float32)
-    return (1 - share) * targets + share / targets.shape[-1]
+    answers = targets.shape[-1] if splits.classes is not None else 2
+    return (1 - share) * targets + share / answers
 
 
 def losses_of(
@@ -68,13 +87,10 @@ def losses_of(
         raise InputError(
             f"the model gives outputs of shape {outputs.shape}, but this data set needs "
             f"{targets.shape}; "
-            "give the model an output a class, or one of a regression"
+            "give the model one output for each class, label or value"
         )
     if loss is None:
-        return (squared if splits.classes is None else cross_entropy)(outputs, targets).astype(
-            jnp.float32
-        )
-    kind = "standardized values" if splits.classes is None else "probabilities of the classes"
+        return LOSSES[splits.task](outputs, targets).astype(jnp.float32)
     try:
         with double(False):
             losses = loss(outputs, targets)
@@ -90,7 +106,7 @@ def losses_of(
         raise InputError(
             f"the loss raises {type(error).__name__}: {error}. It is given outputs and targets of "
             f"shape {outputs.shape}, "
-            f"and targets are {kind}; give a loss of those{cure}"
+            f"and targets are {TARGETS[splits.task]}; give a loss of those{cure}"
         ) from error
     if (shape := getattr(losses, "shape", None)) != outputs.shape[:1]:
         what = f"a {type(losses).__name__}" if shape is None else f"shape {shape}"
@@ -113,10 +129,28 @@ def losses_of(
 
 
 def correct(
-    outputs: Float[Array, "batch outputs"], y: Num[Array | np.ndarray, " batch"]
-) -> Bool[Array, " batch"]:
-    """Whether the largest output is the label's."""
+    outputs: Float[Array, "batch outputs"], y: Num[Array | np.ndarray, "batch ..."]
+) -> Bool[Array, " batch"] | Float[Array, " batch"]:
+    """Whether the largest output is the label's; of several yes/no labels the share answered
+    right.
+    """
+    if y.ndim == 2:
+        return ((outputs > 0) == (y > 0)).mean(-1, dtype=jnp.float32)
     return jax.lax.argmax(outputs, outputs.ndim - 1, jnp.int32) == y
+
+
+def predictions(
+    task: Task, standardization: Standardization, outputs: Float[Array, "examples outputs"]
+) -> Float[Array, "examples ..."]:
+    """What outputs say: log-probabilities of the classes, or of yes for each label, or values in
+    the units of y, (examples,) where each example has one.
+    """
+    if task == "classification":
+        return jax.nn.log_softmax(outputs)
+    if task == "multi-label":
+        return jax.nn.log_sigmoid(outputs)
+    assert standardization.target_mean is not None
+    return standardization.values(outputs if standardization.target_mean.ndim else outputs[:, 0])
 
 
 def in_blocks(

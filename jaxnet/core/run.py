@@ -116,7 +116,7 @@ class Run(HasSchema):
             return f"diverged at step {step}: the loss was no longer finite. {cure}"
         if self.diverged:
             return f"diverged at the last step: the parameters are no longer finite. {cure}"
-        done, what = int(self.epochs), "loss" if self.classes is None else "error"
+        done, what = int(self.epochs), "error" if self.counted else "loss"
         if self.halved:
             return (
                 f"stopped after epoch {done} of {self.recipe.epochs}: others had a lower "

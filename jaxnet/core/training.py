@@ -56,7 +56,7 @@ class Problem:
         splits: the training and validation set, as arrays on the device.
         recipe: every hyperparameter.
         loss: a function that returns one number per example; by default the cross-entropy for
-            classes and the squared error for values.
+            classes, the binary cross-entropy for yes/no labels and the squared error for values.
         weights: (examples,) factors of the losses of the training examples. The sum of the losses
             is divided by the number of examples, not by the sum of the weights.
         sample: (row numbers, padded to (examples,), and how many of them count); the network is
@@ -311,7 +311,7 @@ def epoch(
 
 def _numbers_counted(problem: Problem, batches: Batch) -> int | Float[Array, " sums"]:
     """How many examples of an epoch each of the sums that `run_steps` returns counts."""
-    if problem.weights is None or problem.splits.classes is None:
+    if problem.weights is None or not problem.splits.counted:
         return problem.examples
     rows = batches.rows.reshape(-1)[: problem.examples]
     weights = jnp.asarray(problem.weights, jnp.float32)[rows]
@@ -502,7 +502,7 @@ def mean_gradient(
     differentiated = jax.value_and_grad(objective, has_aux=True)
     (mean, (total, outputs, model_state)), gradient = differentiated(state.params)
     sums = [total]
-    if splits.classes is not None:
+    if splits.counted:
         counted = None if weight is None else (weight > 0).astype("float32")
         sums.append(_count(correct(outputs, y), counted))
     return gradient, mean, jnp.stack(sums), model_state
@@ -520,7 +520,7 @@ class _Examples(NamedTuple):
     """
 
     inputs: Num[Array, "batch ..."]
-    y: Num[Array | np.ndarray, " batch"]
+    y: Num[Array | np.ndarray, "batch ..."]
     targets: Float[Array, "batch outputs"]
     weight: Float[Array, " batch"] | None
     key: Key[Array, ""]
@@ -546,7 +546,7 @@ def _examples(
     rows = x[batch.rows].reshape(count, *splits.train.x.shape[1:])
     labels = splits.train.y if problem.labels is None else jnp.asarray(problem.labels)
     inputs, y = splits.standardization.inputs(rows), labels[batch.rows]
-    targets = smooth(recipe, make_targets(splits, y))
+    targets = smooth(splits, recipe, make_targets(splits, y))
     assert state.key is not None
     assert state.order_key is not None
     if recipe.augmentation is not None:
@@ -590,7 +590,7 @@ def _evaluate_validation(
     outputs = in_blocks(*network, splits.validation.x, precision=problem.recipe.precision)
     y, accuracy = splits.validation.y, None
     loss = losses_of(splits, problem.loss, outputs, make_targets(splits, y)).mean()
-    if splits.classes is not None:
+    if splits.counted:
         accuracy = _count(correct(outputs, y), None) / len(y)
     return metrics._replace(validation_loss=loss, validation_accuracy=accuracy)
 
@@ -607,26 +607,28 @@ def _evaluate_left_out(problem: Problem, state: TrainState, metrics: EpochMetric
     y, accuracy = splits.train.y[rows], None
     losses = losses_of(splits, problem.loss, outputs, make_targets(splits, y))
     loss = jnp.where(mask, losses, 0.0).sum() / mask.sum()
-    if splits.classes is not None:
+    if splits.counted:
         accuracy = _count(correct(outputs, y), mask.astype("float32")) / mask.sum()
     return metrics._replace(validation_loss=loss, validation_accuracy=accuracy)
 
 
 def training_metrics(problem: Problem, means: Float[Array, " sums"]) -> EpochMetrics:
     """Returns the training metrics of an epoch, from the means of what `run_steps` sums."""
-    return EpochMetrics(means[0], None if problem.splits.classes is None else means[1])
+    return EpochMetrics(means[0], means[1] if problem.splits.counted else None)
 
 
 def blank_metrics(problem: Problem, *shape: int) -> EpochMetrics:
     """Returns metrics of NaN for epochs that were not run: scalars, or arrays of this shape."""
     splits = problem.splits
     validation = len(splits.validation) > 0 or problem.left_out > 0
-    classes = splits.classes is not None
-    given = (True, classes, validation, classes and validation)
+    counted = splits.counted
+    given = (True, counted, validation, counted and validation)
     columns = (np.full(shape, np.nan, np.float32) if there else None for there in given)
     blank = EpochMetrics(*columns)  # pyrefly: ignore[bad-argument-type]
     return blank._replace(signals=_no_signals(problem, *shape))
 
 
-def _count(right: Bool[Array, " batch"], mask: Float[Array, " batch"] | None) -> Float[Array, ""]:
+def _count(
+    right: Bool[Array, " batch"] | Float[Array, " batch"], mask: Float[Array, " batch"] | None
+) -> Float[Array, ""]:
     return jnp.sum(right if mask is None else right * mask, dtype=jnp.float32)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from jaxnet import arrays
-from jaxnet.data import memory, tokens
+from jaxnet.data import memory, targets, tokens
 from jaxnet.data.dataset import Dataset
 from jaxnet.data.precision import loses_precision
 from jaxnet.errors import LISTED, InputError, check_known, check_number, check_whole, shown
 from jaxnet.typing import ArrayLike
 
 GAPS_CURE = "remove those rows or fill the gaps"
-TASKS = ("classification", "regression")
+TASKS = ("classification", "regression", targets.MULTI_LABEL)
 MAX_INTEGER_CLASSES = 20  # whole numbers with up to this many different values are classes
 
 
@@ -26,6 +26,7 @@ def dataset(
     y: ArrayLike,
     *,
     classes: tuple[str, ...] | None = None,
+    task: str | None = None,
     where: str = "",
     kind: tokens.Inputs | str = "numbers",
     pad: int | None = None,
@@ -34,8 +35,11 @@ def dataset(
 
     Args:
         x: (examples, features) or (examples, height, width[, channels]) numbers.
-        y: (examples,) integer or text labels are classes, floats are values.
-        classes: names of the integer labels 0, 1, ...; by default the labels name themselves.
+        y: (examples,) integer or text labels are classes, floats are values; (examples, columns)
+            floats are several values, and 0 and 1 several labels where the task says so.
+        classes: names of the integer labels 0, 1, ...; by default the labels name themselves. Where
+            y has several columns, the names of these.
+        task: the task that was asked for, or None.
         where: the file, named in every message.
         kind: what inputs are: "numbers", or "tokens" for whole numbers that stay integers.
         pad: the id with which sequences of tokens are filled up.
@@ -48,7 +52,8 @@ def dataset(
     """
     at = f"{where}: " if where else ""
     if tokens.check(kind, pad):
-        found = dataset(tokens.ids(f"{at}x", x, pad), y, classes=classes, where=where)
+        x = tokens.ids(f"{at}x", x, pad)
+        found = dataset(x, y, classes=classes, task=task, where=where)
         return tokens.as_tokens(found, pad)
     xs = arrays.array(f"{at}x", x)
     ys = arrays.with_plain_text(arrays.array(f"{at}y", y, ("row",)))
@@ -58,14 +63,12 @@ def dataset(
             f"{at}x has {len(xs)} examples and y has {len(np.atleast_1d(ys))}; they must be the "
             "same"
         )
-    if ys.ndim != 1:
-        cure = (
-            "; for one-hot labels pass y.argmax(1)"
-            if ys.ndim == 2 and ys.shape[1] > 1
-            else "; give y.reshape(-1)"
-        )
-        raise InputError(f"{at}y must hold one label per example, but has shape {ys.shape}{cure}")
     pixel_max = pixel_max_of(images)
+    if ys.ndim != 1 or task == targets.MULTI_LABEL:
+        several, meaning = targets.several(ys, task=task, names=classes, at=at, cure=GAPS_CURE)
+        return Dataset(images, several, schema=replace(meaning, pixel_max=pixel_max))
+    if task is not None:
+        ys = as_task(ys, task, f"{at}y")
     if ys.dtype.kind == "f":
         if classes is not None:
             raise InputError(
@@ -125,7 +128,7 @@ def storage_types(data: Dataset, rows: np.ndarray | None = None) -> tuple[np.dty
         x_kind = data.schema.input_dtype
     elif x_kind != np.uint8:
         x_kind = np.dtype(np.float64 if loses_precision(data.x, rows) else np.float32)
-    if data.classes is None:
+    if not data.counted:
         y_kind = np.dtype(np.float64 if loses_precision(data.y, rows) else np.float32)
     return x_kind, y_kind
 
@@ -212,6 +215,14 @@ def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = ""
                 f"{at}the {name} set has classes {part.classes}, the training set "
                 f"{train.classes}; give both the same"
             )
+    for part, name in ((validation, "validation"), (test, "test")):
+        if part.schema.target_names != train.schema.target_names:
+            raise InputError(
+                f"{at}the {name} set has the labels or values {part.schema.target_names}, the "
+                f"training set {train.schema.target_names}; give both the same"
+            )
+    if train.schema.multi_label:
+        targets.check_training(train, at)
     if train.classes is None:
         return
     counts = np.bincount(np.asarray(train.y), minlength=len(train.classes))
@@ -332,6 +343,28 @@ def task(labels: list[np.ndarray], wanted: str | None, where: str) -> tuple[str,
     return task_of_numbers(values, sum(map(len, labels)))
 
 
+def as_task(y: np.ndarray, wanted: str, where: str) -> np.ndarray:
+    """Labels in a type that means the task that was asked for: floats are values, others classes.
+
+    Args:
+        y: (examples,) labels.
+        wanted: "classification" or "regression".
+        where: what holds them, for messages.
+
+    Returns:
+        (examples,) labels.
+
+    Raises:
+        InputError: as `task` does.
+    """
+    if y.dtype.kind not in "biufU" or not len(y):
+        return y  # refused by what reads them
+    chosen, _ = task([y], wanted, where)
+    if chosen == "regression":
+        return y if y.dtype.kind == "f" else y.astype(np.float64)
+    return y.astype(np.int64) if y.dtype.kind == "f" else y
+
+
 def task_of_numbers(values: np.ndarray, examples: int) -> tuple[str, str]:
     """Decide the `task` of labels that are numbers.
 
@@ -399,6 +432,7 @@ def label_notes(y: np.ndarray, classes: tuple[str, ...] | None) -> tuple[str, ..
     """
     if (
         classes is None
+        and y.ndim == 1
         and whole(y).all()
         and task_of_numbers(np.unique(y), len(y))[0] == "classification"
     ):

@@ -43,6 +43,8 @@ class Dataset(HasSchema):
             float64, as a NumPy array on the host, where float32 could not tell the values of a
             column apart.
         y: (examples,) int32 class indices, or float32 values of a regression; float64 as for x.
+            (examples, columns) where each example has several values, or several yes/no labels,
+            int32 of 0 and 1.
         schema: what inputs and labels mean; the Dataset has its `classes`, `pixel_max` and
             `columns`, too.
         groups: (examples,) integers on the host: the number of the person or thing that each
@@ -51,7 +53,7 @@ class Dataset(HasSchema):
     """
 
     x: Num[Array | np.ndarray, "examples ..."] | Rebuilt
-    y: Num[Array | np.ndarray, " examples"] | Rebuilt
+    y: Num[Array | np.ndarray, "examples ..."] | Rebuilt
     schema: Schema = field(default=Schema(), metadata={"static": True})
     groups: Int[np.ndarray, " examples"] | None = None
 
@@ -60,7 +62,7 @@ class Dataset(HasSchema):
         def __init__(
             self,
             x: Num[Array | np.ndarray, "examples ..."],
-            y: Num[Array | np.ndarray, " examples"],
+            y: Num[Array | np.ndarray, "examples ..."],
             classes: tuple[str, ...] | None = None,
             pixel_max: float | None = None,
             groups: Int[np.ndarray, " examples"] | None = None,
@@ -68,6 +70,8 @@ class Dataset(HasSchema):
             *,
             label: Column | None = None,
             grouped_by: str | None = None,
+            targets: tuple[Column, ...] | None = None,
+            multi_label: bool = False,
             schema: Schema = ...,
         ) -> None: ...
 
@@ -84,8 +88,8 @@ class Standardization(NamedTuple):
     Attributes:
         mean: () or (features,) float32; None for tokens.
         scale: () or (features,) float32; None for tokens.
-        target_mean: () float32; None for classes.
-        target_scale: () float32; None for classes.
+        target_mean: () float32, or (columns,) where y has several; None for classes and labels.
+        target_scale: likewise.
         origin: what is subtracted from inputs in float64 if float32 cannot hold them; mean and
             scale then describe the result. None otherwise.
         target_origin: the same for y.
@@ -93,8 +97,8 @@ class Standardization(NamedTuple):
 
     mean: Float[Array, "..."] | None
     scale: Float[Array, "..."] | None
-    target_mean: Float[Array, ""] | None = None
-    target_scale: Float[Array, ""] | None = None
+    target_mean: Float[Array, "..."] | None = None
+    target_scale: Float[Array, "..."] | None = None
     origin: Origin | None = None
     target_origin: Origin | None = None
 
@@ -121,14 +125,16 @@ class Standardization(NamedTuple):
         """Standardize values of a regression like the inputs.
 
         Args:
-            y: (examples,) values in their own units.
+            y: (examples[, columns]) values in their own units.
 
         Returns:
-            (examples,) values with the training set's mean 0 and standard deviation 1.
+            (examples[, columns]) values with the training set's mean 0 and standard deviation 1.
         """
         assert self.target_mean is not None
         assert self.target_scale is not None
-        return (self.held_targets(y) - self.target_mean) / self.target_scale
+        held = self.held_targets(y)
+        mean, scale = (_along(a, held) for a in (self.target_mean, self.target_scale))
+        return (held - mean) / scale
 
     def values(self, outputs: Any) -> Any:
         """Undo `targets`: outputs in the units of y.
@@ -141,7 +147,8 @@ class Standardization(NamedTuple):
         """
         assert self.target_mean is not None
         assert self.target_scale is not None
-        return self.restored(outputs * self.target_scale + self.target_mean)
+        mean, scale = (_along(a, outputs) for a in (self.target_mean, self.target_scale))
+        return self.restored(outputs * scale + mean)
 
     def held(self, x: Any) -> Any:
         """Inputs as a device holds them: unchanged, or with the offset subtracted."""
@@ -161,15 +168,20 @@ class Standardization(NamedTuple):
         return self._replace(origin=None, target_origin=None)
 
     @property
-    def units(self) -> tuple[float, float]:
-        """Mean and scale of the training set's y, in float64 and in the units of y."""
+    def units(self) -> tuple[Any, Any]:
+        """Mean and scale of the training set's y, in float64 and in the units of y: two floats, or
+        two arrays (columns,) where y has several.
+        """
         assert self.target_mean is not None
         assert self.target_scale is not None
-        mean, scale = float(self.target_mean), float(self.target_scale)
-        if self.target_origin is None:
-            return mean, scale
-        (offset,), (unit,) = self.target_origin.offset, self.target_origin.unit
-        return mean * unit + offset, scale * unit
+        mean, scale = (np.asarray(a, np.float64) for a in (self.target_mean, self.target_scale))
+        if self.target_origin is not None:
+            offset, unit = (
+                np.reshape(a, mean.shape)
+                for a in (self.target_origin.offset, self.target_origin.unit)
+            )
+            mean, scale = mean * unit + offset, scale * unit
+        return (mean, scale) if mean.ndim else (float(mean), float(scale))
 
     @classmethod
     def of(
@@ -186,20 +198,24 @@ class Standardization(NamedTuple):
             The Standardization, on the device.
         """
         if train.schema.tokens:  # whose numbers are names
-            nothing, schema = np.zeros((len(train), 1), np.float32), Schema(train.classes)
+            nothing = np.zeros((len(train), 1), np.float32)
+            schema = replace(train.schema, vocabulary=None, pad=None)
             one = cls.of(Dataset(nothing, train.y, schema=schema), weights)
             return one._replace(mean=None, scale=None)
         mean, scale, origin = _statistics(np.asarray(train.x), weights)
-        if train.classes is not None:
+        if train.counted:
             return cls(*jax.device_put([np.float32(mean), np.float32(scale)]), origin=origin)
-        target_mean, target_scale, target_origin = _statistics(
-            np.asarray(train.y)[:, None], weights
-        )
-        found = [
-            np.float32(a)
-            for a in (mean, scale, np.ravel(target_mean)[0], np.ravel(target_scale)[0])
-        ]
+        y = np.asarray(train.y)
+        target_mean, target_scale, target_origin = _statistics(y.reshape(len(y), -1), weights)
+        if y.ndim == 1:
+            target_mean, target_scale = np.ravel(target_mean)[0], np.ravel(target_scale)[0]
+        found = [np.float32(a) for a in (mean, scale, target_mean, target_scale)]
         return cls(*jax.device_put(found), origin=origin, target_origin=target_origin)
+
+
+def _along(numbers: Any, values: Any) -> Any:
+    """One number as it is, and one for each column repeated for all rows of values."""
+    return jnp.broadcast_to(numbers, values.shape) if numbers.ndim else numbers
 
 
 def _statistics(x: np.ndarray, weights: np.ndarray | None) -> tuple[Floats, Floats, Origin | None]:
@@ -330,8 +346,9 @@ def on_device(splits: Splits) -> Splits:
     return replace(splits, train=train, validation=validation, standardization=own.on_device)
 
 
-def error_unit(train: Dataset) -> float:
-    """Compute what squared errors are divided by: the variance of y; 1 for classes.
+def error_unit(train: Dataset) -> Any:
+    """Compute what squared errors are divided by: the variance of y, (columns,) of several values;
+    1 for classes and labels.
 
     Args:
         train: the training set.
@@ -339,9 +356,18 @@ def error_unit(train: Dataset) -> float:
     Raises:
         InputError: where all values are equal, so that there is nothing to learn.
     """
-    if train.classes is not None:
+    if train.counted:
         return 1.0
     y = np.asarray(train.y, np.float64)
+    if train.targets is not None:
+        variances = y.var(0)
+        if (same := np.flatnonzero(~(variances > 0))).size:
+            raise InputError(
+                f"all {len(y):,} training values of {train.schema.target_names[same[0]]!r} are "
+                f"{y[0, same[0]]:.6g}, so there is nothing to learn; leave it out, or give values "
+                "that differ"
+            )
+        return variances
     if not (variance := float(y.var())) > 0:
         raise InputError(
             f"all {len(y):,} training values are {y[0]:.6g}, so there is nothing to learn; give "
@@ -367,7 +393,10 @@ def class_weights(dataset: Dataset) -> Float[Array, " examples"]:
     """
     check_kind("dataset", dataset, Dataset, "a Dataset, such as splits.train")
     if dataset.classes is None:
-        raise InputError("class weights need classes, but this is a regression; leave them out")
+        raise InputError(
+            f"class weights need classes, but this is {dataset.schema.task_in_words}; leave them "
+            "out"
+        )
     y = np.asarray(dataset.y)
     counts = np.bincount(y, minlength=dataset.outputs)
     return jax.device_put((len(y) / (dataset.outputs * counts)[y]).astype(np.float32))

@@ -3,13 +3,14 @@
 import functools
 import inspect
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from jaxnet import display
 
 C = TypeVar("C")
+Task = Literal["classification", "regression", "multi-label"]
 WHITES = (1.0, 255.0, 65_535.0)  # what a white pixel usually is
 MISSING, OTHER = "missing", "other"  # inputs of a Column beside its values, in their order
 
@@ -68,7 +69,7 @@ class Schema:
     could contradict them. Mean and scale are no part of it either: they are a Standardization.
 
     Attributes:
-        classes: the name of each class; None for a regression.
+        classes: the name of each class; None for a regression and for several yes/no labels.
         pixel_max: the value of a white pixel if inputs are images, to read and draw pictures; else
             None.
         columns: the columns that the inputs were made of, if they come from a table; else None.
@@ -79,6 +80,9 @@ class Schema:
         vocabulary: 1 more than the largest id in the training set, where inputs are tokens; None
             where they are numbers.
         pad: the id with which shorter sequences of tokens are filled up; None where none are.
+        targets: the columns of y where it is (examples, columns), several values or several yes/no
+            labels of each example; None where each example has one label or value.
+        multi_label: whether the columns of y are yes/no labels; else they are values.
     """
 
     classes: tuple[str, ...] | None = None
@@ -90,17 +94,43 @@ class Schema:
     fills: tuple[float, ...] | None = None
     vocabulary: int | None = None
     pad: int | None = None
+    targets: tuple[Column, ...] | None = None
+    multi_label: bool = False
 
     __repr__ = display.text
 
     @property
+    def task(self) -> Task:
+        """What a network is asked for: one class of several, one or more values, or the answers to
+        several yes/no questions.
+        """
+        if self.multi_label:
+            return "multi-label"
+        return "regression" if self.classes is None else "classification"
+
+    @property
+    def task_in_words(self) -> str:
+        """The task as messages name it, with an article."""
+        words = {"regression": "a regression", "multi-label": "a multi-label task"}
+        return words.get(self.task, "a classification")
+
+    @property
+    def counted(self) -> bool:
+        """Whether predictions are right or wrong, so that errors are shares; false for values."""
+        return self.task != "regression"
+
+    @property
     def outputs(self) -> int:
-        """The number of outputs of a network: one for each class, or one value."""
-        return 1 if self.classes is None else len(self.classes)
+        """The number of outputs of a network: one for each class, label or value."""
+        return self.prediction_shape[0] if self.prediction_shape else 1
 
     @property
     def prediction_shape(self) -> tuple[int, ...]:
-        """The shape of what a network predicts for one example: (classes,), or () for a value."""
+        """The shape of what a network predicts for one example: (classes,) or (targets,), or () for
+        a single value.
+        """
+        if self.targets is not None:
+            return (len(self.targets),)
         return () if self.classes is None else (len(self.classes),)
 
     @property
@@ -112,6 +142,11 @@ class Schema:
     def input_dtype(self) -> np.dtype:
         """The type in which a network gets its inputs."""
         return np.dtype(np.int32 if self.tokens else np.float32)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The name of each column of y; () where each example has one label or value."""
+        return () if self.targets is None else tuple(column.name for column in self.targets)
 
     def other_scale(self, largest: float) -> str | None:
         """What to say where new images are on another scale than those that a network learned from.
@@ -145,7 +180,7 @@ class HasSchema:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """The name of each class; None for a regression."""
+        """The name of each class; None for a regression and for several yes/no labels."""
         return self.schema.classes
 
     @property
@@ -169,8 +204,23 @@ class HasSchema:
         return self.schema.pad
 
     @property
+    def targets(self) -> tuple[Column, ...] | None:
+        """The columns of y where each example has several labels or values; else None."""
+        return self.schema.targets
+
+    @property
+    def task(self) -> Task:
+        """What a network is asked for: "classification", "regression" or "multi-label"."""
+        return self.schema.task
+
+    @property
+    def counted(self) -> bool:
+        """Whether predictions are right or wrong, so that errors are shares; false for values."""
+        return self.schema.counted
+
+    @property
     def outputs(self) -> int:
-        """The number of outputs of a network: one for each class, or one value."""
+        """The number of outputs of a network: one for each class, label or value."""
         return self.schema.outputs
 
 

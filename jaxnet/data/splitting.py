@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxnet import arrays
-from jaxnet.data import checks, filling, memory, tokens
+from jaxnet.data import checks, filling, memory, targets, tokens
 from jaxnet.data.dataset import Dataset, Splits, Standardization, TestSource
 from jaxnet.data.filling import Fill, filled, with_zeros
 from jaxnet.data.precision import unresolved
 from jaxnet.data.schema import Column
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.tokens import Inputs
-from jaxnet.errors import InputError, check_text, check_whole
+from jaxnet.errors import InputError, check_known, check_text, check_whole
 from jaxnet.typing import ArrayLike, Frame
 
 Rows = Int[np.ndarray, " rows"]
@@ -28,11 +28,12 @@ NEAR = 1e-3  # of a scale, by which standardizations differ where they are equal
 
 def split(
     x: ArrayLike | Frame,
-    y: ArrayLike,
+    y: ArrayLike | Frame,
     *,
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
+    task: str | None = None,
     groups: ArrayLike | None = None,
     order: ArrayLike | None = None,
     classes: tuple[str, ...] | None = None,
@@ -51,16 +52,19 @@ def split(
         x: (examples, ...) inputs; or a data frame of numbers, whose names of columns are kept.
         y: (examples,) labels: integers or text are classes, floats a regression. Integers are
             classes if they count from 0 or 1 or have at most 20 distinct values; the classes have
-            these numbers as names.
+            these numbers as names. (examples, columns) floats, or a data frame of them, are several
+            values of each example. For several yes/no labels give 0 and 1 with
+            task="multi-label".
         validation: fraction of all examples in the validation set; may be 0.
         test: fraction of all examples in the test set.
         seed: seed of the split.
+        task: "classification", "regression" or "multi-label", where y could be either.
         groups: (examples,) the person or thing that each example belongs to. No group is in two
             parts, so the fractions are met as nearly as whole groups allow. Each part keeps their
             numbers, in `.groups`.
         order: (examples,) such as times. The last examples are the test set, those before them the
             validation set; equal ones are in the same part.
-        classes: names of the integer labels 0, 1, ...
+        classes: names of the integer labels 0, 1, ...; where y has several columns, their names.
         name: name of the data set.
         fill: what stands in for NaN in x of (examples, features): the "median" or "mean" of each
             feature in training and validation set. A network that learns from the Splits fills NaN
@@ -80,10 +84,11 @@ def split(
     checks.class_names(classes)
     check_text("name", name, "a name")
     x, names = _values(x)
-    known = _checked(x, names, y, classes, fill=fill, inputs=inputs, pad=pad)
+    y, classes = _target_values(y, classes)
+    known = _checked(x, names, y, classes, task, fill=fill, inputs=inputs, pad=pad)
     data = grouped(known, groups)
     test_rows, validation_rows, train_rows = partition(data, (test, validation), seed, order=order)
-    notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
+    notes = _label_notes(y, classes, task, data)
     pool = np.concatenate([validation_rows, train_rows])
     data, notes = filled(data, x, pool, fill), (*notes, *_notes_on_inputs(x, data, len(pool), fill))
     data = checks.in_storage_types(data, train_rows)
@@ -106,11 +111,34 @@ def _values(x: ArrayLike | Frame) -> tuple[ArrayLike, Sequence[str] | None]:
     return numbers_of_frame("x", x)
 
 
+def _target_values(
+    y: ArrayLike | Frame, classes: tuple[str, ...] | None
+) -> tuple[ArrayLike, tuple[str, ...] | None]:
+    """(labels or values, the names of their columns where they are a data frame with several)."""
+    table: Any = y
+    if not isinstance(y, Frame) or np.ndim(table) != 2:  # one column of a frame is an array
+        return table, classes
+    from jaxnet.data.tables.frames import numbers_of_frame
+
+    values, names = numbers_of_frame("y", y)
+    return values, names if classes is None else classes
+
+
+def _label_notes(
+    y: ArrayLike, classes: tuple[str, ...] | None, task: str | None, data: Dataset
+) -> tuple[str, ...]:
+    """Notes on how labels were understood, where nobody said what they are."""
+    if classes is not None or task is not None:
+        return ()
+    return checks.label_notes(np.asarray(y), data.classes)
+
+
 def _checked(
     x: ArrayLike,
     names: Sequence[str] | None,
     y: ArrayLike,
     classes: tuple[str, ...] | None,
+    task: str | None,
     *,
     fill: Fill | str | None,
     inputs: Inputs | str,
@@ -119,11 +147,13 @@ def _checked(
     """A checked Dataset, with 0 in place of NaN that is filled later, and with the names of columns
     where there are any.
     """
+    if task is not None:
+        check_known("task", task, checks.TASKS)
     if not tokens.check(inputs, pad):
         x = with_zeros(x, fill)
     elif fill is not None:
         raise InputError("fill is for numbers, but inputs are tokens; leave fill out")
-    data = checks.dataset(x, y, classes=classes, kind=inputs, pad=pad)
+    data = checks.dataset(x, y, classes=classes, task=task, kind=inputs, pad=pad)
     if names is None:
         return data
     return replace(data, schema=replace(data.schema, columns=tuple(map(Column, names))))
@@ -139,11 +169,12 @@ def _notes_on_inputs(
 
 def folds(
     x: ArrayLike | Frame,
-    y: ArrayLike,
+    y: ArrayLike | Frame,
     *,
     count: int = 5,
     validation: float = 0.1,
     seed: int = 0,
+    task: str | None = None,
     groups: ArrayLike | None = None,
     classes: tuple[str, ...] | None = None,
     name: str = "arrays",
@@ -159,6 +190,7 @@ def folds(
         count: number of folds.
         validation: fraction of each fold's other examples in the validation set.
         seed: as in `split`.
+        task: as in `split`.
         groups: as in `split`.
         classes: as in `split`.
         name: as in `split`.
@@ -177,10 +209,11 @@ def folds(
     check_text("name", name, "a name")
     check_whole("count", count, 0)
     given, names = _values(x)
-    known = _checked(given, names, y, classes, fill=fill, inputs=inputs, pad=pad)
+    y, classes = _target_values(y, classes)
+    known = _checked(given, names, y, classes, task, fill=fill, inputs=inputs, pad=pad)
     data = grouped(known, groups)
     fold_of = fold_numbers(data, count, seed)
-    notes = () if classes is not None else checks.label_notes(np.asarray(y), data.classes)
+    notes = _label_notes(y, classes, task, data)
 
     def each() -> Iterator[Splits]:
         for number in range(count):
@@ -224,20 +257,16 @@ def fold_numbers(data: Dataset, count: int, seed: int) -> Rows:
             f"count is {count}; give from 2 folds to one "
             f"a{' group' if groups is not None else 'n example'}: {units}"
         )
-    rng = np.random.default_rng(seed)
+    rng, kinds = np.random.default_rng(seed), targets.strata(data)
     if groups is None:
         # Examples are dealt to the folds in turn, class by class, so that two folds differ by at
         # most one example, in total and in each class.
         line = rng.permutation(len(data))
-        line = (
-            line
-            if data.classes is None
-            else line[np.argsort(np.asarray(data.y)[line], kind="stable")]
-        )
+        line = line if kinds is None else line[np.argsort(kinds[line], kind="stable")]
         fold_of = np.empty(len(data), int)
         fold_of[line] = np.arange(len(data)) % count
         return fold_of
-    kinds = np.zeros(len(data), int) if data.classes is None else np.asarray(data.y)
+    kinds = np.zeros(len(data), int) if kinds is None else kinds
     of_group = np.zeros((units, kinds.max() + 1), int)
     np.add.at(of_group, (groups, kinds), 1)
     sizes, kind = of_group.sum(1), of_group.argmax(1)
@@ -346,21 +375,18 @@ def partition(
     Raises:
         InputError: where a part would be empty, and for groups and order together.
     """
-    n, rng = len(data), np.random.default_rng(seed)
+    n, rng, kinds = len(data), np.random.default_rng(seed), targets.strata(data)
     if data.groups is not None and order is not None:
         raise InputError(
             "groups and order were given; a split can go by one of them: leave the other out"
         )
     if data.groups is not None:
-        labels = np.asarray(data.y) if data.classes is not None else None
-        parts = _by_group(ranks(data.groups, n, "groups"), fractions, rng, labels)
+        parts = _by_group(ranks(data.groups, n, "groups"), fractions, rng, kinds)
     elif order is not None:
         parts = _in_order(ranks(order, n, "order"), fractions)
     else:
         sizes = [round(fraction * n) for fraction in fractions]
-        parts = np.split(
-            _stratified_order(np.asarray(data.y), data.classes is not None, rng), np.cumsum(sizes)
-        )
+        parts = np.split(_stratified_order(n, kinds, rng), np.cumsum(sizes))
     wanted = [fraction > 0 for fraction in fractions] + [True]
     if any(want and len(part) == 0 for part, want in zip(parts, wanted, strict=True)):
         raise InputError(
@@ -538,13 +564,21 @@ def notes_on(train: Dataset) -> tuple[str, ...]:
         f"column {number if names is None else repr(names[number])}"
         for number in unresolved(np.asarray(train.x))
     ]
-    found += ["y"] * (train.classes is None and bool(unresolved(np.asarray(train.y))))
+    found += _unresolved_targets(train)
     return tuple(
         f"{name} counts as constant: float64 cannot tell values apart that differ by less than "
         "1e-14 of their size; if they should, "
         "subtract an offset where they come from"
         for name in found
     )
+
+
+def _unresolved_targets(train: Dataset) -> list[str]:
+    """The values to learn that float64 cannot tell apart, as notes name them."""
+    if train.counted:
+        return []
+    columns = unresolved(np.asarray(train.y))
+    return [repr(train.schema.target_names[j]) if train.targets else "y" for j in columns]
 
 
 def take(data: Dataset, rows: Rows | slice) -> Dataset:
@@ -598,18 +632,17 @@ def divide(data: Dataset, *parts: Int[np.ndarray, " _"]) -> tuple[Dataset, ...]:
     )
 
 
-def _stratified_order(y: np.ndarray, stratified: bool, rng: np.random.Generator) -> Rows:
+def _stratified_order(n: int, kinds: np.ndarray | None, rng: np.random.Generator) -> Rows:
     """All rows in an order in which every consecutive stretch has nearly the same share of each
     class.
 
     Every example gets a place in (0, 1): its rank within its class, divided by the size of the
     class. The first example of each class goes to the end of the line, where the training set is.
     """
-    n = len(y)
     place = rng.permutation(n) / n
-    if stratified:
-        by_class = np.lexsort((place, y))
-        counts = np.bincount(y)
+    if kinds is not None:
+        by_class = np.lexsort((place, kinds))
+        counts = np.bincount(kinds)
         counts = counts[counts > 0]
         rank = np.concatenate([np.arange(count) for count in counts])
         size = np.repeat(counts, counts)

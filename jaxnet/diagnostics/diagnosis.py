@@ -4,7 +4,6 @@ It takes predictions and errors; nothing here trains a network.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -33,7 +32,7 @@ from jaxnet.stats.bias_variance import Decomposition, Design, bias_variance_deco
 from jaxnet.stats.comparison import EnsembleGain, ensemble_gain
 from jaxnet.stats.cross_fitting import CrossFit, cross_fit
 from jaxnet.stats.estimate import Estimate
-from jaxnet.stats.scores import Scores
+from jaxnet.stats.several import Scores
 from jaxnet.stats.unseen_losses import UnseenLosses
 from jaxnet.typing import ArrayLike
 
@@ -181,7 +180,10 @@ class Diagnosis:
 
         Each part is a pair (predictions, labels). Predictions are (members, examples) class numbers
         or names, (members, examples, classes) log-probabilities, or for a regression (members,
-        examples) values, of members trained on the same examples. Without the axis of members they
+        examples) values, of members trained on the same examples. Of several values of each example
+        they are (members, examples, values), with labels (examples, values); of several yes/no
+        labels (members, examples, labels) 0 and 1, or log-probabilities of yes, with labels
+        (examples, labels) of 0 and 1. Without the axis of members they
         are of one network. Predicted classes that are not numbers (NaN) count as wrong, and a
         network that predicts nothing else is left out as diverged; notes say both.
 
@@ -220,9 +222,9 @@ class Diagnosis:
             partitions or {},
             held_out[1],
         )
-        regression = each["train"].labels.dtype.kind == "f"
-        variance = float(np.var(each["train"].labels)) if regression else 1.0
-        if regression and not variance > 0:
+        regression = each["train"].regression
+        variance = _variance(each["train"])
+        if not np.all(variance > 0):
             raise InputError(
                 "all training labels are equal; there is nothing to learn; give values that differ"
             )
@@ -232,10 +234,7 @@ class Diagnosis:
         for name, part in each.items():
             if regression:
                 arrays.numbers(f"{name} predictions", part.predictions, part.axes)
-        errors = {
-            name: part.squares / variance if regression else part.wrong
-            for name, part in each.items()
-        }
+        errors = {name: part.losses(variance) for name, part in each.items()}
         if lost == total:
             errors = {name: np.full((1, len(part.labels)), np.nan) for name, part in each.items()}
         notes = [
@@ -257,6 +256,7 @@ class Diagnosis:
             tolerance=tolerance,
             test_source=test_source,
             groups=groups,
+            shares=not regression,
         )
         where = "test" if "test" in each else "validation"
         found = diagnosis_of(
@@ -325,19 +325,19 @@ class Diagnosis:
         given |= {name: (f, labels) for name, f in others.items()}
         given |= {} if test is None else {"test": test}
         each, _ = encoded(given, {})
-        pool, regression = each["pool"], each["pool"].labels.dtype.kind == "f"
+        pool, regression = each["pool"], each["pool"].regression
         if not pool.of_members:
             raise InputError(
                 "predictions are of one network; give those of at least 2 networks for each fold"
             )
-        variance = float(np.var(pool.labels)) if regression else 1.0
-        if not variance > 0:
+        variance = _variance(pool)
+        if not np.all(variance > 0):
             raise InputError(
                 "all labels are equal, so there is nothing to learn; give labels that differ"
             )
 
         def losses(part: Predicted) -> np.ndarray:
-            return part.squares / variance if regression else part.wrong
+            return part.losses(variance)
 
         silent = np.all(pool.unanswered, axis=-1)
         found = losses(pool)
@@ -378,6 +378,15 @@ class Diagnosis:
             notes=notes,
         )
         return replace(found, diverged=len(left_out))
+
+
+def _variance(part: Predicted) -> float | np.ndarray:
+    """The variance of y, the unit of squared errors, (columns,) of several values; 1 for classes
+    and labels.
+    """
+    if not part.regression:
+        return 1.0
+    return np.var(part.labels, 0) if part.several else float(np.var(part.labels))
 
 
 def cross_fitted_diagnosis(
@@ -457,7 +466,7 @@ def diagnosis_of(
     partitions: Mapping[int, np.ndarray],
     *,
     training: int,
-    variance: float,
+    variance: float | np.ndarray,
     scores: Scores | None = None,
     more: Sequence[Finding] = (),
     notes: Sequence[str] = (),
@@ -479,7 +488,7 @@ def diagnosis_of(
         The diagnosis, without `networks`, and with no diverged members.
     """
     members = len(held_out.predictions) if held_out.of_members else 1
-    notes, regression = list(notes), held_out.labels.dtype.kind == "f"
+    notes, regression = list(notes), held_out.regression
     decompositions, ensemble = list[Parts](), None
     if members > 1 and held_out.unanswered.any():
         notes.append(
@@ -542,7 +551,10 @@ def with_training(found: Diagnosis, training: Sequence[Finding]) -> Diagnosis:
 
 
 def decomposed_partitions(
-    partitions: Mapping[int, np.ndarray], labels: np.ndarray, divided: int, variance: float
+    partitions: Mapping[int, np.ndarray],
+    labels: np.ndarray,
+    divided: int,
+    variance: float | np.ndarray,
 ) -> tuple[list[Parts], list[str]]:
     """Decompose the error of the networks of partitions, and say what is left out.
 
@@ -565,7 +577,11 @@ def decomposed_partitions(
 
 
 def decomposed(
-    part: Predicted, training: int, variance: float, design: Design, parts: int | None = None
+    part: Predicted,
+    training: int,
+    variance: float | np.ndarray,
+    design: Design,
+    parts: int | None = None,
 ) -> Parts:
     """Decompose the error of predictions into bias and variance.
 
@@ -576,10 +592,10 @@ def decomposed(
         design: how the networks' training sets are related.
         parts: of a partition, into how many parts the training set was divided.
     """
-    regression = part.labels.dtype.kind == "f"
+    regression, scale = part.regression, np.sqrt(variance)
     found: Decomposition = bias_variance_decomposition(
-        part.predictions.astype(np.float64) / math.sqrt(variance) if regression else part.classes,
-        part.labels / math.sqrt(variance) if regression else part.labels,
+        part.predictions.astype(np.float64) / scale if regression else part.classes,
+        part.labels / scale if regression else part.labels,
         loss="squared" if regression else "zero_one_kohavi_wolpert",
         design=design,
         parts=parts,
@@ -589,16 +605,22 @@ def decomposed(
     )
 
 
-def joint(part: Predicted, variance: float) -> EnsembleGain:
+def joint(part: Predicted, variance: float | np.ndarray) -> EnsembleGain | None:
     """Compute what several networks achieve together.
 
     Args:
         part: predictions of several networks, and labels.
         variance: variance of y, the unit of a regression's errors; 1 for classes.
+
+    Returns:
+        The errors of the networks alone and together; None for several yes/no labels, whose votes
+        have no interval.
     """
-    if part.labels.dtype.kind == "f":
-        scale = math.sqrt(variance)
+    if part.regression:
+        scale = np.sqrt(variance)
         return ensemble_gain(
             part.predictions.astype(np.float64) / scale, part.labels / scale, loss="squared"
         )
+    if part.several:
+        return None
     return ensemble_gain(part.predictions, part.labels, loss="zero_one")

@@ -14,7 +14,7 @@ import numpy as np
 from jaxnet import display
 from jaxnet.diagnostics import measured
 from jaxnet.stats.estimate import Estimate
-from jaxnet.stats.scores import Scores
+from jaxnet.stats.several import Scores
 
 if TYPE_CHECKING:
     from jaxnet.core.recipe import Recipe

@@ -16,7 +16,7 @@ from jaxnet import arrays, display
 from jaxnet.data.dataset import TestSource
 from jaxnet.diagnostics.findings import Code, Finding, finding, percent
 from jaxnet.diagnostics.steps import Members, OneNetwork, PoolSteps, Steps, TheseNetworks
-from jaxnet.engine.prediction import ClassMetrics, Metrics
+from jaxnet.engine.prediction import Metrics, ValueMetrics
 from jaxnet.errors import InputError
 from jaxnet.stats.cross_fitting import group_codes
 from jaxnet.stats.estimate import Estimate
@@ -78,6 +78,7 @@ def error_ladder(
     test_source: TestSource = "own",
     chosen: bool = False,
     groups: Mapping[str, ArrayLike] | None = None,
+    shares: bool = False,
 ) -> Ladder:
     """Compute the error steps and the verdict from errors on disjoint sets of examples.
 
@@ -103,6 +104,8 @@ def error_ladder(
             gap, or where there is none the deployment data, and without either no step is judged.
         groups: by part, (examples,) the group of each example, such as its patient, which is then
             the independent unit of the intervals.
+        shares: whether losses that are no booleans are shares from 0 to 1, such as the share of
+            wrong answers to several yes/no questions.
 
     Returns:
         The steps, the verdict and the errors.
@@ -126,7 +129,7 @@ def error_ladder(
     if parts.keys() == {"train"}:
         found = _without_held_out(parts["train"], target_error, tolerance)
     else:
-        found = _ladder_of_parts(parts, target_error, tolerance, test_source, groups or {})
+        found = _ladder_of_parts(parts, target_error, tolerance, test_source, groups or {}, shares)
     return found if validation is None else _with_what_chose(found, validation, test_source)
 
 
@@ -136,6 +139,7 @@ def _ladder_of_parts(
     tolerance: float,
     test_source: TestSource,
     groups: Mapping[str, ArrayLike],
+    shares: bool,
 ) -> Ladder:
     """Compute the error steps and the verdict from errors on parts of which none chose."""
     held_out = tuple(name for name in ("validation", "test") if name in parts) or ("use",)
@@ -150,7 +154,7 @@ def _ladder_of_parts(
         for name, each in groups.items()
         if name in parts
     }
-    given = (parts, held_out, used, target_error, codes)
+    given = (parts, held_out, used, target_error, codes, shares)
     if parts["train"].ndim == 1:
         return ladder(OneNetwork(*given), tolerance)
     found = ladder(Members(*given), tolerance)
@@ -239,7 +243,7 @@ def network_ladder(
         The steps, the verdict and the errors.
     """
     errors = {
-        name: part.wrong if isinstance(part, ClassMetrics) else part.squares
+        name: part.squares if isinstance(part, ValueMetrics) else part.wrong
         for name, part in parts.items()
     }
     return error_ladder(
@@ -249,6 +253,7 @@ def network_ladder(
         test_source=test_source,
         chosen=chosen,
         groups={name: part.groups for name, part in parts.items() if part.groups is not None},
+        shares=not any(isinstance(part, ValueMetrics) for part in parts.values()),
     )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxnet import arrays
 from jaxnet.errors import InputError
-from jaxnet.stats.scores import Scores, scores_of_classes, scores_of_values
+from jaxnet.stats.scores import scores_of_classes, scores_of_values
+from jaxnet.stats.several import Scores, scores_of_labels, scores_of_several_values
 from jaxnet.typing import ArrayLike
 
 Pair = tuple[ArrayLike, ArrayLike]  # predictions and labels
@@ -21,22 +22,34 @@ class Predicted:
 
     Attributes:
         predictions: ([members,] examples[, classes]) values, log-probabilities, or class numbers;
-            the class number arrays.NO_CLASS stands for a prediction that is not a number.
-        labels: (examples,) values or class numbers.
+            the class number arrays.NO_CLASS stands for a prediction that is not a number. Of
+            several values, and of several yes/no labels, ([members,] examples, columns), for labels
+            log-probabilities of yes, or 0 and 1.
+        labels: (examples,) values or class numbers; of several (examples, columns).
     """
 
     predictions: np.ndarray
     labels: np.ndarray
 
     @property
+    def regression(self) -> bool:
+        """Whether the labels are values."""
+        return self.labels.dtype.kind == "f"
+
+    @property
+    def several(self) -> bool:
+        """Whether each example has several values or labels."""
+        return self.labels.ndim == 2
+
+    @property
     def scores(self) -> bool:
         """Whether the predictions are log-probabilities."""
-        return self.predictions.dtype.kind == "f" and self.labels.dtype.kind != "f"
+        return self.predictions.dtype.kind == "f" and not self.regression
 
     @property
     def of_members(self) -> bool:
         """Whether the first axis is that of members."""
-        return self.predictions.ndim - self.scores > 1
+        return self.predictions.ndim - (self.several or self.scores) > 1
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -45,27 +58,41 @@ class Predicted:
 
     @property
     def classes(self) -> np.ndarray:
-        """The predicted class numbers, ([members,] examples)."""
+        """The predicted class numbers, ([members,] examples); of several labels the answers, 0 and
+        1, ([members,] examples, labels).
+        """
+        if self.several and self.scores:
+            lost = np.isnan(self.predictions)
+            return np.where(lost, arrays.NO_CLASS, self.predictions > math.log(0.5))
         return arrays.chosen(self.predictions) if self.scores else self.predictions
 
     @property
     def wrong(self) -> np.ndarray:
-        """Which predictions are wrong, ([members,] examples); one that is not a number is wrong."""
-        return arrays.wrong(self.classes, self.labels)
+        """Which predictions are wrong, ([members,] examples); one that is not a number is wrong. Of
+        several labels the share of wrong answers.
+        """
+        found = arrays.wrong(self.classes, self.labels)
+        return found.mean(-1) if self.several else found
 
-    @property
-    def squares(self) -> np.ndarray:
-        """The squared errors, ([members,] examples)."""
-        return (self.predictions.astype(np.float64) - self.labels) ** 2
+    def losses(self, variance: float | np.ndarray) -> np.ndarray:
+        """Which predictions are wrong, or their squared errors, ([members,] examples).
+
+        Args:
+            variance: what squared errors are divided by, (columns,) where there are several values,
+                whose mean it then is.
+        """
+        if not self.regression:
+            return self.wrong
+        squares = (self.predictions.astype(np.float64) - self.labels) ** 2 / variance
+        return squares.mean(-1) if self.several else squares
 
     @property
     def unanswered(self) -> np.ndarray:
         """Which predictions are not numbers, ([members,] examples)."""
-        return (
-            ~np.isfinite(self.predictions)
-            if self.labels.dtype.kind == "f"
-            else self.classes == arrays.NO_CLASS
+        lost: np.ndarray = (
+            ~np.isfinite(self.predictions) if self.regression else self.classes == arrays.NO_CLASS
         )
+        return np.any(lost, -1) if self.several else lost
 
     @property
     def unanswered_in_words(self) -> str:
@@ -81,7 +108,7 @@ class Predicted:
         self,
         guess_from: np.ndarray | None = None,
         *,
-        variance: float,
+        variance: float | np.ndarray,
         classes: int,
         seen: ArrayLike | None = None,
         groups: ArrayLike | None = None,
@@ -96,8 +123,10 @@ class Predicted:
             seen: (members, examples) which examples each cross-fitted network was trained on.
             groups: (examples,) the group of each example.
         """
+        if self.several:
+            return self._score_several(guess_from, variance, seen, groups)
         shape = (-1, len(self.labels))
-        if self.labels.dtype.kind == "f":
+        if self.regression:
             return scores_of_values(
                 self.predictions.reshape(shape),
                 self.labels,
@@ -120,6 +149,30 @@ class Predicted:
             guess=None if guess_from is None else int(np.bincount(guess_from).argmax()),
         )
 
+    def _score_several(
+        self,
+        guess_from: np.ndarray | None,
+        variance: float | np.ndarray,
+        seen: ArrayLike | None,
+        groups: ArrayLike | None,
+    ) -> Scores:
+        """The scores of several labels or values; arguments are those of `score`."""
+        guess = None if guess_from is None else guess_from.mean(0)
+        if self.regression:
+            return scores_of_several_values(
+                self.predictions,
+                self.labels,
+                seen=seen,
+                groups=groups,
+                guess=guess,
+                scale=np.sqrt(variance),
+            )
+        outputs = self.predictions
+        if not self.scores:  # an answer is a probability of 0 or 1
+            outputs = np.where(outputs == 1, 0.0, -np.inf)
+        more = None if guess is None else guess > 0.5
+        return scores_of_labels(outputs, self.labels, seen=seen, groups=groups, guess=more)
+
     def only(self, members: np.ndarray) -> "Predicted":
         """Select the predictions of some members."""
         return Predicted(self.predictions[members], self.labels)
@@ -132,7 +185,7 @@ def class_count(parts: Iterable[Predicted]) -> int:
         if part.scores
         else 1 + int(max(part.labels.max(initial=-1), part.classes.max(initial=-1)))
         for part in parts
-        if part.labels.dtype.kind != "f"
+        if not part.regression and not part.several
     ]
     return max(counts, default=0)
 
@@ -176,7 +229,9 @@ def encoded(
             f"labels are of types {', '.join(sorted({str(y.dtype) for y in ys}))}; give one kind "
             "of them everywhere"
         )
-    if kinds == {"value"}:
+    if any(y.ndim == 2 for y in ys):
+        fs, ys = _several(names, fs, ys)
+    elif kinds == {"value"}:
         fs, ys = _values(names, fs, ys)
     elif kinds == {"number"} and any(
         f.dtype.kind == "f" and not _are_classes(f, y) for f, y in zip(fs, ys, strict=True)
@@ -216,6 +271,37 @@ def _values(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
             )
         arrays.numbers(f"{name} labels", y, arrays.EXAMPLE_AXES)
     return [f.astype(np.float64) for f in fs], [y.astype(np.float64) for y in ys]
+
+
+def _several(names: list[str], fs: Arrays, ys: Arrays) -> tuple[Arrays, Arrays]:
+    """Check several values, or answers to several yes/no questions, of each example."""
+    columns = ys[0].shape[-1]
+    for name, f, y in zip(names, fs, ys, strict=True):
+        fits = f.ndim in (2, 3) and y.ndim == 2 and f.shape[-2:] == y.shape
+        if not fits or y.shape[1] != columns or f.dtype.kind not in "biuf":
+            raise InputError(
+                f"{name}: predictions have shape {f.shape} and type {f.dtype} for labels "
+                f"{y.shape}; give numbers, (members, examples, columns), with the same columns "
+                "everywhere"
+            )
+        arrays.numbers(f"{name} labels", y)
+        if y.dtype.kind == "f":
+            continue
+        if not np.isin(y, (0, 1)).all():
+            raise InputError(
+                f"{name} labels: {y[~np.isin(y, (0, 1))][0]} is neither yes nor no; give 0 and 1, "
+                "or floats for values"
+            )
+        answers = f.dtype.kind in "biu"
+        if (answers and not np.isin(f, (0, 1)).all()) or (not answers and (f > 0).any()):
+            raise InputError(
+                f"{name}: predictions for several yes/no labels must be 0 and 1, or "
+                "log-probabilities of yes, which are at most 0; give one of these"
+            )
+    if ys[0].dtype.kind == "f":
+        return [f.astype(np.float64) for f in fs], [y.astype(np.float64) for y in ys]
+    fs = [f if f.dtype.kind == "f" else f.astype(np.int64) for f in fs]
+    return fs, [y.astype(np.int64) for y in ys]
 
 
 def _are_classes(f: np.ndarray, y: np.ndarray) -> bool:

@@ -193,6 +193,7 @@ class Parts:
         target_error: the error that could be reached.
         groups: by part, (examples,) the group of each example, which is the independent unit; parts
             without an entry have none.
+        shares: whether losses are shares from 0 to 1, such as those of wrong answers.
     """
 
     parts: dict[str, np.ndarray]
@@ -200,6 +201,7 @@ class Parts:
     used: str | None = None
     target_error: float = 0.0
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    shares: bool = False
 
     @property
     def codes(self) -> tuple[Code, ...]:
@@ -286,7 +288,7 @@ class OneNetwork(Parts):
         losses = self.unseen if name == "unseen" else self.parts[name]
         if lost := int(np.isnan(losses).sum()):
             return Estimate(math.nan, refused=f"{lost} of {len(losses)} losses are not numbers")
-        return error_of_network(losses, self.groups_of(name), level)
+        return error_of_network(losses, self.groups_of(name), level, shares=self.shares)
 
     def more(self, code: Code, tolerance: float) -> More | None:
         """Compute what it would take to decide a step."""
@@ -308,7 +310,7 @@ class Members(Parts):
     def _tables(self) -> dict[str, TwoWay]:
         found = {}
         for name, losses in {**self.parts, "unseen": self.unseen}.items():
-            groups, counted = self.groups_of(name), losses.dtype == bool
+            groups, counted = self.groups_of(name), losses.dtype == bool or self.shares
             if groups is None:
                 found[name] = table(losses, RATE if counted else POSITIVE, heavy_tails=not counted)
             else:
@@ -346,7 +348,7 @@ class TheseNetworks(Parts):
     def _error(self, name: str, level: float) -> Estimate:
         losses = self.unseen if name == "unseen" else self.parts[name]
         given = mean_over_units(losses.mean(0), self.groups_of(name))
-        return error_of_units(given, level, counted=losses.dtype == bool)
+        return error_of_units(given, level, counted=losses.dtype == bool or self.shares)
 
     def more(self, code: Code, tolerance: float) -> More | None:
         """Say nothing of what it would take; more networks come first."""

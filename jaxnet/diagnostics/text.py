@@ -13,6 +13,7 @@ from jaxnet.stats.scores import SCORES
 
 if TYPE_CHECKING:
     from jaxnet.diagnostics.diagnosis import Diagnosis
+    from jaxnet.stats.several import Scores
 
 WIDTH = 96  # columns of the text
 PART_NAMES = {
@@ -139,6 +140,7 @@ def lines(d: "Diagnosis") -> list[str]:
             for words, size, percent in each
             if size is not None and not math.isnan(size.estimate)
         ]
+        found += _of_each(d.scores)
     found += [
         fill(finding.evidence, WIDTH, subsequent_indent="  ")
         for finding in d.findings
@@ -157,6 +159,18 @@ def lines(d: "Diagnosis") -> list[str]:
     ]
     found += [fill(f"Note: {note}", WIDTH, subsequent_indent="  ") for note in d.notes]
     return [*found, *_next(d)]
+
+
+def _of_each(scores: "Scores") -> list[str]:
+    """The scores of each label or value, where examples have several."""
+    parts = getattr(scores, "outputs", ()) or getattr(scores, "labels", ())
+    names = getattr(scores, "names", ()) or map(str, range(len(parts)))
+    return [
+        _row(f"{SCORES[score][0]} of {name}", getattr(each, score), SCORES[score][1])
+        for name, each in zip(names, parts, strict=True)
+        for score in ("rmse", "r2", "balanced_accuracy", "auc")
+        if hasattr(each, score)
+    ]
 
 
 def _next(d: "Diagnosis") -> list[str]:

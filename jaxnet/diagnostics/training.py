@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, Num
 from jaxnet import arrays, display
 from jaxnet.core.training import EpochMetrics
 from jaxnet.errors import InputError
+from jaxnet.stats.several import wrong_answers
 
 LEAST_STEPS = 4  # steps with signals in an epoch, for the noise of its mean loss
 STANDARD_ERRORS = 3.0  # by which a mean loss rises by more than its noise
@@ -133,7 +134,7 @@ def signs_of(
     layers: tuple[str, ...],
     diverged: Bool[np.ndarray, " members"],
     outputs: Float[np.ndarray, "members examples ..."],
-    y: Num[np.ndarray, " examples"],
+    y: Num[np.ndarray, "examples ..."],
     seen: Bool[np.ndarray, "members examples"],
     *,
     scale: float,
@@ -147,7 +148,7 @@ def signs_of(
         layers: names of the layers.
         diverged: whether each network diverged.
         outputs: (members, examples, classes) log-probabilities, or (members, examples) values,
-            for the training set.
+            for the training set; of several values or labels (members, examples, columns).
         y: the labels of the training set.
         seen: which examples each network was trained on.
         scale: as in `Signs`.
@@ -155,17 +156,17 @@ def signs_of(
         steps: as in `Signs`.
     """
     sound = ~diverged & np.isfinite(outputs.reshape(len(outputs), -1)).all(1)
-    of_classes = outputs.ndim == 3
+    of_classes = y.ndim == 1 and outputs.ndim == 3
     losses = (
-        arrays.wrong(outputs, y).astype(np.float64)
-        if of_classes
-        else (outputs.astype(np.float64) - y) ** 2 / y.var()
+        arrays.wrong(outputs, y).astype(np.float64) if of_classes else _of_values(outputs, y)
     )[sound]
     seen = seen[sound]
     error = float(losses[seen].mean()) if seen.any() else np.nan
     unseen = float(losses[~seen].mean()) if (~seen).any() else np.nan
     majority = one_class = recall = np.nan
     guessing = 1.0
+    if y.ndim == 2 and y.dtype.kind != "f":
+        guessing = np.minimum(y.mean(0), 1 - y.mean(0)).mean()
     if of_classes:
         count = np.bincount(y)
         majority, guessing = count.max() / len(y), 1 - count.max() / len(y)
@@ -189,6 +190,18 @@ def signs_of(
         steps=steps,
         **_course(history, layers),
     )
+
+
+def _of_values(
+    outputs: Float[np.ndarray, "members examples ..."], y: Num[np.ndarray, "examples ..."]
+) -> Float[np.ndarray, "members examples"]:
+    """Squared errors in variances of y, or shares of wrong answers to yes/no questions; the means
+    over several.
+    """
+    if y.dtype.kind != "f":
+        return wrong_answers(outputs, y).mean(-1)
+    losses = (outputs.astype(np.float64) - y) ** 2 / y.var(0)
+    return losses.mean(-1) if y.ndim == 2 else losses
 
 
 def _course(history: EpochMetrics, layers: tuple[str, ...]) -> dict[str, Any]:
@@ -232,7 +245,7 @@ def _fell(loss: Float[np.ndarray, " steps"], step: Int[np.ndarray, " steps"]) ->
 
 def _skill(
     outputs: Float[np.ndarray, "members examples ..."],
-    y: Num[np.ndarray, " examples"],
+    y: Num[np.ndarray, "examples ..."],
     unseen: Bool[np.ndarray, "members examples"],
 ) -> float:
     """By how many standard errors predictions for unseen examples go with their labels.
@@ -247,7 +260,10 @@ def _skill(
     mean = outputs.sum(0, dtype=np.float64)[counted]
     mean /= unseen.sum(0)[counted].reshape(-1, *[1] * (mean.ndim - 1))
     y = y[counted]
-    if mean.ndim == 1:
+    if y.ndim == 2:  # probabilities of yes, or values, in units of their spread
+        said, spread = (np.exp(mean), 1.0) if y.dtype.kind != "f" else (mean, y.std(0))
+        each = ((said - said.mean(0)) * (y - y.mean(0)) / spread**2).mean(1)
+    elif mean.ndim == 1:
         each = (mean - mean.mean()) * (y - y.mean())
     else:
         prior = np.bincount(y, minlength=mean.shape[1]) / len(y)

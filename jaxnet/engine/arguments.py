@@ -76,6 +76,21 @@ def check_in_memory(splits: Splits) -> None:
         _ = splits.train.x  # which raises InputError, and says what a Stream is for
 
 
+def check_one_label(splits: Splits, study: str) -> None:
+    """Refuse several labels or values of each example where a study is for one.
+
+    Args:
+        splits: the data.
+        study: the name of the study, for the message.
+    """
+    if splits.targets is not None:
+        names = ", ".join(map(repr, splits.schema.target_names))
+        raise InputError(
+            f"{study} is for examples with one label or value, and these have several: {names}; "
+            "give data with one of them, or use jaxnet.diagnose, which takes several"
+        )
+
+
 def check_surroundings(out: object, progress: object, plan: object = None) -> None:
     """Raises InputError for what is no path, no function or no plan; each may be None."""
     if plan is not None:

@@ -78,7 +78,7 @@ def accumulated(micro_batch: int) -> Gradient:
             )
             return jax.tree.map(jnp.add, total, own[:3]), None
 
-        sums = jnp.zeros(1 if problem.splits.classes is None else 2, jnp.float32)
+        sums = jnp.zeros(2 if problem.splits.counted else 1, jnp.float32)
         zeros = jax.tree.map(jnp.zeros_like, (state.params, jnp.float32(0), sums))
         (grads, loss, sums), _ = jax.lax.scan(add, zeros, each)
         return grads, loss, sums, state.model_state

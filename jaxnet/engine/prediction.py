@@ -1,6 +1,6 @@
 """What a trained network says, and how often it is right.
 
-`evaluate` is `predict`, then `judge`, which is `class_metrics` or `value_metrics`.
+`evaluate` is `predict`, then `judge`, which is `class_metrics`, `label_metrics` or `value_metrics`.
 """
 
 import functools
@@ -13,18 +13,32 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxnet import arrays, display
-from jaxnet.core.objective import BLOCK, in_blocks
+from jaxnet.core.objective import BLOCK, in_blocks, predictions
 from jaxnet.core.run import Run, check_trained, not_one
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits, Standardization, tokens
 from jaxnet.data.filling import gaps_in, stood_in
-from jaxnet.data.schema import Schema
+from jaxnet.data.schema import Schema, Task
+from jaxnet.data.targets import answers
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, shown
 from jaxnet.models.model import Model, initial, input_shape, with_outputs
 from jaxnet.stats.cross_fitting import error_of_network
 from jaxnet.stats.estimate import Estimate, wilson
-from jaxnet.stats.scores import Scores, class_scores, median_error, r_squared, scores_of_values
+from jaxnet.stats.scores import (
+    area_under_curve,
+    class_scores,
+    median_error,
+    r_squared,
+    scores_of_values,
+)
+from jaxnet.stats.several import (
+    Scores,
+    mean_r_squared,
+    scores_of_labels,
+    scores_of_several_values,
+    yes_or_no,
+)
 from jaxnet.typing import ArrayLike, Frame
 
 logger = logging.getLogger("jaxnet")
@@ -60,15 +74,48 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True)
+class LabelMetrics:
+    """How one network answers several yes/no questions about each example. baseline: the error of
+    always giving the more frequent answer for each label.
+
+    wrong: (examples,) the share of its answers that are wrong. error: their mean, the Hamming loss;
+        accuracy: the share of right answers. The unit of intervals is the example.
+    loss: mean binary cross-entropy over examples and labels, nats.
+    precision, recall, f1, auc: (labels,) of yes, NaN where nothing was predicted, or nothing was to
+        be found.
+    labels: the metrics of each label alone, of the classes no and yes.
+    not_numbers: how many examples have outputs that are not numbers; their answers are wrong.
+    groups: (examples,) the group of each, which is the unit of the intervals; None without groups.
+    """
+
+    wrong: np.ndarray
+    error: Estimate
+    accuracy: Estimate
+    loss: Estimate
+    baseline: float
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    auc: np.ndarray
+    labels: tuple[ClassMetrics, ...]
+    not_numbers: int = 0
+    groups: np.ndarray | None = None
+
+    __repr__ = display.text
+
+
+@dataclass(frozen=True)
 class ValueMetrics:
     """How close one network's values come.
 
     squares: (examples,) squared errors over the variance of the training targets; error: their
-        mean.
-    baseline: the error of always saying the training mean. rmse: in the units of y.
+        mean. Of several values of an example it is the mean over them.
+    baseline: the error of always saying the training mean. rmse: in the units of y; of several
+        values in units of the spread of each.
     median_absolute_error: half of the errors are smaller; in the units of y. Rare, large errors do
         not change it, and its interval is exact for independent examples.
-    r2: 1 - error / error of the mean of these examples.
+    r2: 1 - error / error of the mean of these examples; of several values the mean of their r2.
+    outputs: the metrics of each value alone, where there are several.
     groups: (examples,) the group of each, which is the unit of the intervals; None without groups.
     """
 
@@ -79,11 +126,12 @@ class ValueMetrics:
     r2: Estimate
     baseline: float
     groups: np.ndarray | None = None
+    outputs: tuple["ValueMetrics", ...] = ()
 
     __repr__ = display.text
 
 
-Metrics = ClassMetrics | ValueMetrics
+Metrics = ClassMetrics | LabelMetrics | ValueMetrics
 
 
 def predict(model: Model, run: Run, x: ArrayLike | Frame) -> Float[np.ndarray | Array, "..."]:
@@ -98,7 +146,9 @@ def predict(model: Model, run: Run, x: ArrayLike | Frame) -> Float[np.ndarray | 
     model = with_outputs(model, run.outputs)
     network, x = (*run.chosen, run.standardization.on_device), run.standardization.held(x)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((network, x))):
-        return run.standardization.restored(_predict(model, run.recipe.precision, network, x))
+        return run.standardization.restored(
+            _predict(model, run.recipe.precision, run.task, network, x)
+        )
     inputs = on_host(x, run.schema)
     blocks = [np.zeros((0, *run.schema.prediction_shape), np.float32)]
     for first in range(0, len(inputs), BLOCK):
@@ -109,7 +159,9 @@ def predict(model: Model, run: Run, x: ArrayLike | Frame) -> Float[np.ndarray | 
                 [block, np.zeros((BLOCK - len(block), *run.shape), block.dtype)]
             )
         blocks.append(
-            np.asarray(_predict(model, run.recipe.precision, network, filled))[: len(block)]
+            np.asarray(_predict(model, run.recipe.precision, run.task, network, filled))[
+                : len(block)
+            ]
         )
     return np.asarray(run.standardization.restored(np.concatenate(blocks)))
 
@@ -192,7 +244,7 @@ def compile_ahead(problem: Problem) -> None:
     kind = train.x.dtype if train.x.dtype == np.uint8 else train.schema.input_dtype
     block = np.zeros((BLOCK, *train.x.shape[1:]), kind)
     _predict.lower(
-        model, problem.recipe.precision, (params, model_state, own.on_device), block
+        model, problem.recipe.precision, splits.task, (params, model_state, own.on_device), block
     ).compile()
 
 
@@ -203,7 +255,8 @@ def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
     arguments.check(model=model, run=run)
     y = check_labels(run, dataset)
     outputs = np.asarray(predict(model, run, dataset.x))
-    if run.classes is None and (lost := np.flatnonzero(~np.isfinite(outputs))).size:
+    finite = np.isfinite(outputs).reshape(len(outputs), -1).all(1)
+    if not run.counted and (lost := np.flatnonzero(~finite)).size:
         raise InputError(
             f"the network predicts {outputs[lost[0]]} for example {lost[0]}, and no finite value "
             f"for {len(lost)} of {len(outputs)} "
@@ -221,7 +274,8 @@ def check_labels(run: Run, dataset: Dataset) -> np.ndarray:
         dataset: the data set.
 
     Returns:
-        (examples,) a class number or a value for each example.
+        (examples,) a class number or a value for each example, or (examples, columns) where it has
+        several.
 
     Raises:
         InputError: for other classes, and for what is no label.
@@ -232,17 +286,28 @@ def check_labels(run: Run, dataset: Dataset) -> np.ndarray:
             f"the data set has classes {dataset.classes}, but the network was trained on "
             f"{run.classes}; give one with those"
         )
+    if dataset.schema.task != run.task or dataset.schema.target_names != run.schema.target_names:
+        raise InputError(
+            f"the data set is {_asked(dataset.schema)}, but the network was trained on "
+            f"{_asked(run.schema)}; give one like that"
+        )
     if (origin := run.standardization.target_origin) is not None:
         origin.check(dataset.y, "y")
     examples = len(dataset.x)  # `predict` checks the inputs themselves
     if run.classes is not None:
         return arrays.labels("y", dataset.y, examples, len(run.classes))
-    y = arrays.numbers("y", dataset.y, arrays.EXAMPLE_AXES)
-    if y.shape != (examples,):
+    y, wanted = arrays.numbers("y", dataset.y), (examples, *run.schema.prediction_shape)
+    if y.shape != wanted:
         raise InputError(
-            f"y has shape {y.shape} for {examples} examples; give one value for each: {(examples,)}"
+            f"y has shape {y.shape} for {examples} examples; give the values of each: {wanted}"
         )
-    return y
+    return answers(y, run.schema.target_names, "") if run.schema.multi_label else y
+
+
+def _asked(schema: Schema) -> str:
+    """A task and what is asked for in words."""
+    names = schema.target_names
+    return schema.task_in_words + (f" of {', '.join(map(repr, names))}" if names else "")
 
 
 def judge(
@@ -254,15 +319,15 @@ def judge(
     """Metrics of what `predict` gave, against the labels or values y.
 
     Args:
-        outputs: (examples[, classes]) predictions.
-        y: (examples,) labels or values.
+        outputs: (examples[, classes]) predictions; of several labels or values (examples, columns).
+        y: (examples,) labels or values, or (examples, columns).
         standardization: of the training set.
         groups: (examples,) the group of each example, such as its patient, which is then the
             independent unit of the intervals; None where every example is its own.
     """
     if standardization.target_mean is not None:
         return value_metrics(outputs, y, standardization, groups)
-    metrics = class_metrics(outputs, y, groups)
+    metrics = (class_metrics if y.ndim == 1 else label_metrics)(outputs, y, groups)
     if metrics.not_numbers:
         logger.warning(
             "%d of %d predictions are not numbers; they count as wrong", metrics.not_numbers, len(y)
@@ -274,14 +339,24 @@ def score(outputs: np.ndarray, held_out: Dataset, splits: Splits) -> Scores:
     """Scores besides the error of what `predict` gave for examples that the network has not seen.
 
     Args:
-        outputs: ([networks,] examples[, classes]) predictions.
+        outputs: ([networks,] examples[, classes]) predictions; of several labels or values
+            ([networks,] examples, columns).
         held_out: the examples; those of a group count as one.
         splits: the data, whose training set is guessed from.
     """
     own, y, groups = splits.standardization, np.asarray(held_out.y), held_out.groups
+    if splits.schema.multi_label:
+        more = np.asarray(splits.train.y).mean(0) > 0.5
+        found = scores_of_labels(outputs, y, groups=groups, guess=more)
+        return replace(found, names=splits.schema.target_names)
     if splits.classes is None:
         center, scale = own.units
         previous = _values_before(held_out, splits) if splits.consecutive else None
+        if splits.targets is not None:
+            found = scores_of_several_values(
+                outputs, y, groups=groups, guess=center, scale=scale, previous=previous
+            )
+            return replace(found, names=splits.schema.target_names)
         return scores_of_values(
             outputs, y, groups=groups, guess=center, scale=scale, previous=previous
         )
@@ -297,7 +372,7 @@ def _values_before(held_out: Dataset, splits: Splits) -> np.ndarray | None:
         before = splits.train
     else:
         return None
-    return np.r_[np.asarray(before.y)[-1:], np.asarray(held_out.y)[:-1]]
+    return np.concatenate([np.asarray(before.y)[-1:], np.asarray(held_out.y)[:-1]])
 
 
 def class_metrics(
@@ -331,9 +406,41 @@ def class_metrics(
     )
 
 
+def label_metrics(
+    log_probabilities: Float[np.ndarray, "examples labels"],
+    y: Int[np.ndarray, "examples labels"],
+    groups: Int[np.ndarray, " examples"] | None = None,
+) -> LabelMetrics:
+    """LabelMetrics of predictions from anywhere, log-probabilities of yes; other arguments are
+    those of `judge`.
+    """
+    count = y.shape[1]
+    both = yes_or_no(log_probabilities)
+    each = tuple(class_metrics(both[:, j], y[:, j], groups) for j in range(count))
+    wrong = np.stack([one.wrong for one in each], -1)
+    losses = -np.take_along_axis(both, y[..., None], -1)[..., 0].mean(-1, dtype=np.float64)
+    error = error_of_network(wrong.mean(-1), groups, shares=True)
+    return LabelMetrics(
+        wrong=wrong.mean(-1),
+        error=error,
+        accuracy=error.complement(),
+        loss=_mean(losses, groups, heavy_tails=False),
+        baseline=float(np.mean([one.baseline for one in each])),
+        precision=np.array([one.precision[1] for one in each]),
+        recall=np.array([one.recall[1] for one in each]),
+        f1=np.array([one.f1[1] for one in each]),
+        auc=np.array(
+            [area_under_curve(log_probabilities[:, j], y[:, j] == 1) for j in range(count)]
+        ),
+        labels=each,
+        not_numbers=int(np.isnan(log_probabilities).any(-1).sum()),
+        groups=groups,
+    )
+
+
 def value_metrics(
-    predictions: Float[np.ndarray, " examples"],
-    y: Float[np.ndarray, " examples"],
+    predictions: Float[np.ndarray, "examples ..."],
+    y: Float[np.ndarray, "examples ..."],
     standardization: Standardization,
     groups: Int[np.ndarray, " examples"] | None = None,
 ) -> ValueMetrics:
@@ -341,16 +448,48 @@ def value_metrics(
     are those of `judge`.
     """
     center, scale = standardization.units
-    off = np.abs(predictions.astype(np.float64) - y)
-    squares = (off / scale) ** 2
-    error = _mean(squares, groups, heavy_tails=True)
-    root, low, high = (
-        scale * math.sqrt(value) for value in (error.estimate, error.low, error.high)
+    if y.ndim == 1:
+        return _metrics_of_values(predictions, y, center, scale, groups)
+    each = tuple(
+        _metrics_of_values(predictions[:, j], y[:, j], float(center[j]), float(scale[j]), groups)
+        for j in range(y.shape[1])
     )
+    squares = np.mean([one.squares for one in each], 0)
+    off = (np.abs(predictions.astype(np.float64) - y) / scale).mean(1)
+    error = _mean(squares, groups, heavy_tails=True)
     return ValueMetrics(
         squares=squares,
         error=error,
-        rmse=replace(error, estimate=root, low=low, high=high),
+        rmse=_root_of(error, 1.0),
+        median_absolute_error=median_error(off, groups),
+        r2=mean_r_squared(np.stack([one.squares for one in each], 1), y, scale, groups),
+        baseline=float(np.mean([one.baseline for one in each])),
+        groups=groups,
+        outputs=each,
+    )
+
+
+def _root_of(error: Estimate, scale: float) -> Estimate:
+    """The root of a mean square, times a scale."""
+    root, low, high = (scale * math.sqrt(v) for v in (error.estimate, error.low, error.high))
+    return replace(error, estimate=root, low=low, high=high)
+
+
+def _metrics_of_values(
+    predictions: Float[np.ndarray, " examples"],
+    y: Float[np.ndarray, " examples"],
+    center: float,
+    scale: float,
+    groups: Int[np.ndarray, " examples"] | None,
+) -> ValueMetrics:
+    """ValueMetrics of one value of each example."""
+    off = np.abs(predictions.astype(np.float64) - y)
+    squares = (off / scale) ** 2
+    error = _mean(squares, groups, heavy_tails=True)
+    return ValueMetrics(
+        squares=squares,
+        error=error,
+        rmse=_root_of(error, scale),
         median_absolute_error=median_error(off, groups),
         r2=r_squared(squares, y, scale, groups),
         baseline=float(np.mean(((y.astype(np.float64) - center) / scale) ** 2))
@@ -367,12 +506,14 @@ def _mean(losses: np.ndarray, groups: np.ndarray | None, *, heavy_tails: bool) -
     return error_of_network(losses, groups, heavy_tails=heavy_tails)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "precision"))
+@functools.partial(jax.jit, static_argnames=("model", "precision", "task"))
 def _predict(
-    model: Model, precision: str, network: tuple[PyTree, PyTree, Standardization], x: Array
+    model: Model,
+    precision: str,
+    task: Task,
+    network: tuple[PyTree, PyTree, Standardization],
+    x: Array,
 ) -> Array:
     params, model_state, standardization = network
     outputs = in_blocks(model, params, model_state, standardization, x, precision=precision)
-    if standardization.target_mean is None:
-        return jax.nn.log_softmax(outputs)
-    return standardization.values(outputs[:, 0])
+    return predictions(task, standardization, outputs)

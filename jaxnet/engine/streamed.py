@@ -95,10 +95,7 @@ class OnDisk:
     @property
     def within(self) -> ChunkSums:
         """How far an epoch is at its beginning."""
-        none, sums = (
-            np.zeros((), np.int32),
-            np.zeros(1 if self.stream.classes is None else 2, np.float32),
-        )
+        none, sums = (np.zeros((), np.int32), np.zeros(2 if self.stream.counted else 1, np.float32))
         return jax.device_put(ChunkSums(none, sums, none))
 
     def compile(self, state: Any) -> None:
@@ -109,7 +106,8 @@ class OnDisk:
             {} if self.plan.total_devices == 1 else {"sharding": self._sharding},
         )
         x = jax.ShapeDtypeStruct((*shape, *self.stream.shape), self.stream.dtype, **spread)
-        y = jax.ShapeDtypeStruct(shape, self.stream.label_dtype, **spread)
+        labels = self.stream.rows.label_shape
+        y = jax.ShapeDtypeStruct((*shape, *labels), self.stream.label_dtype, **spread)
         real = jax.ShapeDtypeStruct(shape, bool, **spread) if self._counts(0) else None
         _train_chunk.lower(
             self.plan, self.cut, self._with(x, y), state, self.plan.place(self.within), real

@@ -162,6 +162,8 @@ def _columns(columns: Sequence[Column], schema: Schema) -> bytes:
     ]
     gaps = Table(missing=schema.missing).gaps
     about = {"columns": each, "classes": schema.classes, "gaps": gaps}
+    if schema.targets is not None:
+        about |= {"targets": schema.target_names, "multi_label": schema.multi_label}
     return json.dumps(about, indent=1).encode()
 
 
@@ -443,6 +445,11 @@ def _outputs(run: Run) -> str:
             f"(batch, {len(run.classes)}): log-probabilities of these "
             f"classes\n\n{_json(run.classes)}"
         )
+    if run.targets is not None:
+        names, shape = run.schema.target_names, f"(batch, {run.outputs})"
+        if run.schema.multi_label:
+            return f"{shape}: log-probabilities of yes for these labels\n\n{_json(names)}"
+        return f"{shape}: these values, in the units of the training data\n\n{_json(names)}"
     if (origin := run.standardization.target_origin) is not None:
         held = origin.description("y")
         return (

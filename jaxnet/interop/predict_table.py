@@ -44,19 +44,29 @@ def main(path: str, separator: str = ",", decimal: str = ".") -> None:
     usable = np.array([row for row in range(len(rows)) if row not in refused], int)
     outputs = module("forward.py").forward(x[usable])
     said = dict(zip(usable.tolist(), outputs, strict=True))
-    classes = [f"p({name})" for name in about["classes"] or ()]
+    names = about.get("targets") or ["prediction"]
+    asked = names if about.get("multi_label") else about["classes"] or ()
+    header = [*names, *(f"p({name})" for name in asked)]
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["line", "prediction", *classes])
-    nothing = [""] * (1 + len(classes))
+    writer.writerow(["line", *header])
+    nothing = [""] * len(header)
     for row in range(len(rows)):
-        cells = predicted(said[row], about["classes"]) if row in said else nothing
+        yes_no = about.get("multi_label", False)
+        cells = predicted(said[row], about["classes"], yes_no=yes_no) if row in said else nothing
         writer.writerow([row + 2, *cells])
 
 
-def predicted(output: np.ndarray, classes: Sequence[str] | None) -> list[str]:
-    """A value, or a class and the probability of each."""
+def predicted(
+    output: np.ndarray, classes: Sequence[str] | None, *, yes_no: bool = False
+) -> list[str]:
+    """A value or several, a class and the probability of each, or 1 or 0 for each yes/no label and
+    the probability of 1.
+    """
+    if yes_no:
+        p = np.exp(output)
+        return [*(str(int(each > 0.5)) for each in p), *(f"{each:.6f}" for each in p)]
     if classes is None:
-        return [f"{output:.9g}"]
+        return [f"{value:.9g}" for value in np.ravel(output)]
     return [classes[int(output.argmax())], *(f"{p:.6f}" for p in np.exp(output))]
 
 

@@ -22,6 +22,7 @@ from jaxnet.data import Augmentation, Dataset, Splits, Standardization, checks, 
 from jaxnet.data.filling import Fill, learned, stood_in
 from jaxnet.data.splitting import notes_on, partition, take
 from jaxnet.data.tables.frames import numbers_of_frame
+from jaxnet.data.targets import MULTI_LABEL
 from jaxnet.engine.fit import fit
 from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError, check_kind, check_known, current_names, renamed
@@ -32,7 +33,7 @@ from jaxnet.typing import Frame
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils import check_random_state
+    from sklearn.utils import check_random_state, column_or_1d
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data  # pyrefly: ignore[missing-module-attribute]
 except ImportError:
@@ -79,6 +80,7 @@ class _Network(BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
         fill: str | None = None,
         inputs: str = "numbers",
+        task: str | None = None,
     ) -> None:
         self.hidden = hidden
         self.activation = activation
@@ -104,6 +106,7 @@ class _Network(BaseEstimator):
         self.random_state = random_state
         self.fill = fill
         self.inputs = inputs
+        self.task = task
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]
@@ -124,6 +127,7 @@ class _Network(BaseEstimator):
         y: np.ndarray,
         weights: Float[np.ndarray, " examples"] | None,
         classes: tuple[str, ...] | None,
+        task: str | None = None,
     ) -> None:
         if self.shape is not None:
             check_kind(
@@ -142,6 +146,7 @@ class _Network(BaseEstimator):
                 y,
                 classes=classes,
                 kind=self.inputs,
+                task=task,
             )
         )
         data = replace(data, schema=replace(data.schema, fills=fills))
@@ -199,6 +204,7 @@ class JaxnetClassifier(ClassifierMixin, _Network):
             gets, weighted by sample_weight. By default NaN is refused.
         inputs: "numbers", or "tokens" for whole numbers from 0 that stay integers; these need a
             model with an embedding.
+        task: "multi-label" for y (examples, labels) of 0 and 1, independent yes/no labels.
 
     Attributes:
         classes_, n_features_in_, feature_names_in_: as in scikit-learn.
@@ -213,7 +219,7 @@ class JaxnetClassifier(ClassifierMixin, _Network):
 
         Args:
             X: (examples, features).
-            y: (examples,) labels.
+            y: (examples,) labels; (examples, labels) of 0 and 1 for the task "multi-label".
             sample_weight: (examples,) how often each counts: 0 as if it were not there, 2 as if it
                 were there twice. Whole weights repeat examples, unless by more than 10 on average;
                 others are factors of the loss, of which only the ratios matter.
@@ -225,6 +231,13 @@ class JaxnetClassifier(ClassifierMixin, _Network):
             ValueError: for what cannot be used.
         """
         _no_gaps(X=X, y=y, sample_weight=sample_weight)
+        _check_task(self, ("classification", MULTI_LABEL))
+        if self.task == MULTI_LABEL:
+            X, y = _checked(self, X, y, multi_output=True)
+            X, y, weights = _with_positive_weight(X, y, sample_weight)
+            self._train(X, y, weights, None, MULTI_LABEL)
+            self.classes_ = [np.array([0, 1])] * y.shape[1]
+            return self
         X, y = _checked(self, X, y)
         check_classification_targets(y)
         X, y, weights = _with_positive_weight(X, y, sample_weight)
@@ -239,11 +252,13 @@ class JaxnetClassifier(ClassifierMixin, _Network):
             X: (examples, features).
 
         Returns:
-            (examples,) classes.
+            (examples,) classes; (examples, labels) of 0 and 1 for the task "multi-label".
 
         Raises:
             InputError: where the network diverged, and predicts no class.
         """
+        if self.run_.schema.multi_label:
+            return (self._outputs(X) > np.log(0.5)).astype(int)
         classes = arrays.chosen(self._outputs(X))
         if (lost := np.flatnonzero(classes == arrays.NO_CLASS)).size:
             raise InputError(
@@ -261,7 +276,8 @@ class JaxnetClassifier(ClassifierMixin, _Network):
             X: (examples, features).
 
         Returns:
-            (examples, classes), in the order of classes_.
+            (examples, classes), in the order of classes_; (examples, labels) of yes for the task
+            "multi-label".
         """
         return np.exp(self._outputs(X))
 
@@ -272,13 +288,14 @@ class JaxnetClassifier(ClassifierMixin, _Network):
             X: (examples, features).
 
         Returns:
-            (examples, classes), in the order of classes_.
+            (examples, classes), in the order of classes_; (examples, labels) of yes for the task
+            "multi-label".
         """
         return self._outputs(X)
 
 
 class JaxnetRegressor(RegressorMixin, _Network):
-    """A network that predicts one value for each example, as a scikit-learn estimator.
+    """A network that predicts one or several values for each example, as a scikit-learn estimator.
 
     The parameters are those of JaxnetClassifier; label_smoothing is for classes alone. Values are
     standardized within, so that learning_rate means the same for all units.
@@ -289,7 +306,7 @@ class JaxnetRegressor(RegressorMixin, _Network):
 
         Args:
             X: (examples, features).
-            y: (examples,) values.
+            y: (examples,) values, or (examples, columns) several of each.
             sample_weight: as in JaxnetClassifier.
 
         Returns:
@@ -299,9 +316,11 @@ class JaxnetRegressor(RegressorMixin, _Network):
             ValueError: for what cannot be used.
         """
         _no_gaps(X=X, y=y, sample_weight=sample_weight)
-        X, y = _checked(self, X, y, y_numeric=True)
+        _check_task(self, ("regression",))
+        X, y = _checked(self, X, y, y_numeric=True, multi_output=True)
+        y = y if y.ndim == 2 and y.shape[1] > 1 else column_or_1d(y, warn=True)
         X, y, weights = _with_positive_weight(X, y.astype(np.float64), sample_weight)
-        self._train(X, y, weights, None)
+        self._train(X, y, weights, None, "regression")
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -311,9 +330,14 @@ class JaxnetRegressor(RegressorMixin, _Network):
             X: (examples, features).
 
         Returns:
-            (examples,) values.
+            (examples,) values, or (examples, columns).
         """
         return self._outputs(X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
 
 def _checked(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
@@ -328,6 +352,12 @@ def _checked(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
         if isinstance(X, Frame):
             numbers_of_frame("X", X)
         raise
+
+
+def _check_task(estimator: Any, known: Sequence[str]) -> None:
+    """Raise InputError for a task that an estimator does not have; None is its ordinary one."""
+    if estimator.task is not None:
+        check_known("task", estimator.task, known)
 
 
 def _no_gaps(**given: Any) -> None:

@@ -172,7 +172,7 @@ def trace(problem: Problem, params: PyTree, columns: list[str], scalars: dict[st
         own = dataclasses.replace(splits, standardization=of_targets)
         inputs, targets = (
             standardized(x.reshape(1, *shape), named["mean"], named["factor"]),
-            smooth(mine, make_targets(own, y)),
+            smooth(own, mine, make_targets(own, y)),
         )
         if how is not None:
             key = _counted_key(named["order 0"], named["order 1"], place)
@@ -339,6 +339,8 @@ def _check(problem: Problem, state: TrainState, batches: Batch) -> None:
         raise NotImplementedError("inputs that are tokens")
     if problem.labels is not None:
         raise NotImplementedError("labels that differ from those of the data set")
+    if problem.splits.targets is not None:
+        raise NotImplementedError("several labels or values of each example")
     if not isinstance(recipe.optimizer, str) or recipe.optimizer not in DIRECTIONS:
         name = recipe.optimizer if isinstance(recipe.optimizer, str) else "of its own"
         raise NotImplementedError(f"optimizer {name}: the kernel has {', '.join(DIRECTIONS)}")

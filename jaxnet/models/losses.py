@@ -3,6 +3,7 @@
 from typing import Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxnet.errors import InputError, shown
@@ -12,8 +13,9 @@ from jaxnet.errors import InputError, shown
 class Loss(Protocol):
     """A function (outputs, targets) -> (batch,) losses.
 
-    For classes, targets are probabilities (batch, classes): one-hot, smoothed or mixed. For values
-    they are standardized, (batch, 1).
+    For classes, targets are probabilities (batch, classes): one-hot, smoothed or mixed. For several
+    yes/no labels they are probabilities of yes, (batch, labels). For values they are standardized,
+    (batch, values), with one column where each example has a single value.
     """
 
     def __call__(self, outputs: Array, targets: Array, /) -> Array: ...
@@ -61,7 +63,7 @@ def cross_entropy(
 def squared(
     outputs: Float[Array, "batch values"], targets: Float[Array, "batch values"]
 ) -> Float[Array, " batch"]:
-    """Compute (outputs - targets)^2, summed over the values.
+    """Compute the mean of (outputs - targets)^2 over the values.
 
     Args:
         outputs: (batch, values).
@@ -70,4 +72,21 @@ def squared(
     Returns:
         (batch,) losses.
     """
-    return ((outputs - targets) ** 2).sum(-1)
+    total, values = ((outputs - targets) ** 2).sum(-1), outputs.shape[-1]
+    return total if values == 1 else total / values
+
+
+def binary_cross_entropy(
+    outputs: Float[Array, "batch labels"], targets: Float[Array, "batch labels"]
+) -> Float[Array, " batch"]:
+    """Compute the mean over labels of -t log sigmoid(o) - (1 - t) log sigmoid(-o), in nats.
+
+    Args:
+        outputs: (batch, labels) logits o, the log-odds of yes.
+        targets: (batch, labels) probabilities t of yes.
+
+    Returns:
+        (batch,) losses.
+    """
+    yes, no = jax.nn.log_sigmoid(outputs), jax.nn.log_sigmoid(-outputs)
+    return -jnp.mean(targets * yes + (1 - targets) * no, -1)

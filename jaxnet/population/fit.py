@@ -283,7 +283,9 @@ def _one_each(name: str, given: Sequence[Any] | None, members: int) -> Sequence[
 def _own_labels(given: ArrayLike, train: Dataset, name: str) -> np.ndarray:
     """The classes that a member learns, checked."""
     if train.classes is None:
-        raise InputError(f"{name} are for classes, but this is a regression; leave them out")
+        raise InputError(
+            f"{name} are for classes, but this is {train.schema.task_in_words}; leave them out"
+        )
     return arrays.labels(name, given, len(train), len(train.classes)).astype(np.int32)
 
 

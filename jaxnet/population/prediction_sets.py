@@ -168,6 +168,11 @@ def calibrated(
         InputError: for a coverage that is none, and for values by class.
     """
     conformal.check_coverage(coverage)
+    if splits.targets is not None:
+        raise InputError(
+            "prediction sets and limits are for one label or value of each example, and these have "
+            f"several: {', '.join(splits.schema.target_names)}; train a network for one of them"
+        )
     if splits.classes is None:
         if by_class:
             raise InputError("by_class is True, but these are values of a regression; leave it out")

@@ -15,10 +15,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Num, PyTree
 
-from jaxnet.core.objective import in_blocks
+from jaxnet.core.objective import in_blocks, predictions
 from jaxnet.core.run import Run, check_trained
 from jaxnet.data import Dataset, Splits, Standardization
 from jaxnet.data.resampling import Samples
+from jaxnet.data.schema import Task
 from jaxnet.engine import arguments, prediction
 from jaxnet.engine.checkpoint import CHECKSUMS, DamagedError, check_files, write_checksums
 from jaxnet.engine.prediction import Metrics
@@ -52,8 +53,9 @@ def predict(
 
     Returns:
         Log-probabilities (examples, classes), or values (examples,) in the units of y, which are
-        float64 where float32 could not hold y. The predictions of a population have a leading axis
-        of its members. They are NumPy arrays, except for a tracer.
+        float64 where float32 could not hold y. Of several values (examples, values); of several
+        yes/no labels the log-probabilities of yes, (examples, labels). The predictions of a
+        population have a leading axis of its members. They are NumPy arrays, except for a tracer.
 
     Raises:
         InputError: for a model that is not the one of the run (another name, or parameters of other
@@ -194,6 +196,7 @@ def member_predictions(
                 jax.device_put(networks, NamedSharding(mesh, SPLIT)),
                 model=with_outputs(model, run.outputs),
                 precision=run.recipe.precision,
+                task=run.task,
                 mesh=mesh,
             )
             real = slice(begin, min(begin + here * processes, len(members)))
@@ -305,23 +308,20 @@ def predictions_of(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("model", "precision", "mesh"))
+@functools.partial(jax.jit, static_argnames=("model", "precision", "task", "mesh"))
 def _predict_wave(
     shared: tuple[Standardization, Array],
     own: tuple[PyTree, PyTree],
     *,
     model: Model,
     precision: str,
+    task: Task,
     mesh: Mesh,
 ) -> Array:
     def one(shared: tuple[Standardization, Array], own: tuple[PyTree, PyTree]) -> Array:
         (standardization, x), (params, model_state) = shared, own
         outputs = in_blocks(model, params, model_state, standardization, x, precision=precision)
-        return (
-            jax.nn.log_softmax(outputs)
-            if standardization.target_mean is None
-            else standardization.values(outputs[:, 0])
-        )
+        return predictions(task, standardization, outputs)
 
     return spread(one, mesh, shared, own)
 
@@ -348,7 +348,7 @@ def _parts_to_predict(splits: Splits, samples: Samples | None, seen: bool) -> di
 
 def _kind(splits: Splits) -> np.dtype:
     """Choose the type in which predictions are kept."""
-    if splits.classes is not None:
+    if splits.task == "classification":
         return np.dtype(np.float16)
     return np.dtype(np.float32 if splits.standardization.target_origin is None else np.float64)
 

@@ -18,16 +18,19 @@ from rich.table import Table
 
 from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Dataset, Splits
+from jaxnet.data.schema import Schema
 from jaxnet.diagnostics import Estimate, Ladder
 from jaxnet.diagnostics.measured import NOT_TRIED
 from jaxnet.diagnostics.text import interval_notes
 from jaxnet.display import rounded, visible
-from jaxnet.engine.prediction import ClassMetrics, Metrics
+from jaxnet.engine.prediction import ClassMetrics, LabelMetrics, Metrics
 from jaxnet.population.scheduler import Progress
 from jaxnet.report import tables
 from jaxnet.report.tables import LUCK
+from jaxnet.report.text import asked_of
 from jaxnet.runtime.files import plain
-from jaxnet.stats.scores import ClassScores, Scores, ValueScores
+from jaxnet.stats.scores import ClassScores, ValueScores
+from jaxnet.stats.several import Scores
 from jaxnet.studies.comparison import Comparison
 from jaxnet.studies.sweep import Sweep
 
@@ -90,6 +93,8 @@ def data(splits: Splits) -> None:
     shape = "x".join(map(str, splits.train.x.shape[1:]))
     classes = splits.classes
     task = "regression" if classes is None else f"classification into {len(classes):,} classes"
+    if splits.targets is not None:
+        task = asked_of(splits.schema)
     say(
         f"{splits.name}: {task}; inputs: {shape}; {train} training, {validation} validation and "
         f"{test} test examples"
@@ -118,6 +123,14 @@ def columns(rows: Sequence[tuple[str, str, str, str]]) -> None:
 def labels(splits: Splits) -> None:
     """Print how many examples each class has, or the range of the values of a regression."""
     y = np.concatenate([np.asarray(part.y) for _, part in _parts(splits)])
+    if splits.targets is not None:
+        for name, column in zip(splits.schema.target_names, y.T, strict=True):
+            if splits.schema.multi_label:
+                say(f"label {name!r}: yes for {column.sum():,} ({column.mean():.2%})")
+                continue
+            low, middle, high = np.quantile(column, (0, 0.5, 1))
+            say(f"values of {name!r}: from {low:.6g} to {high:.6g}, median {middle:.6g}")
+        return
     if splits.classes is None:
         low, middle, high = np.quantile(y, (0, 0.5, 1))
         low, middle, high = (rounded(float(value), 6) for value in (low, middle, high))
@@ -335,24 +348,26 @@ def comparison(found: Comparison) -> None:
 
 
 def result(
-    metrics: dict[str, Metrics],
-    classes: tuple[str, ...] | None,
-    ladder: Ladder,
-    scores: dict[str, Scores],
+    metrics: dict[str, Metrics], schema: Schema, ladder: Ladder, scores: dict[str, Scores]
 ) -> None:
     """Print errors with intervals beside the trivial baseline, other scores, the table of classes,
     and the verdict.
 
     Args:
         metrics: metrics of each part, by name.
-        classes: names of the classes; None for a regression.
+        schema: what labels mean.
         ladder: the error analysis.
         scores: scores besides the error of each held-out part, by name.
     """
+    classes = schema.classes
     table = Table(
         "", "error", "95% interval", "accuracy", "always the most frequent class", box=None
     )
-    if classes is None:
+    if isinstance(metrics["test"], LabelMetrics):
+        table = Table(
+            "", "error", "95% interval", "accuracy", "always the more frequent answers", box=None
+        )
+    elif classes is None:
         table = Table(
             "",
             "error / variance",
@@ -363,7 +378,7 @@ def result(
             box=None,
         )
     for name, m in metrics.items():
-        if isinstance(m, ClassMetrics):
+        if isinstance(m, ClassMetrics | LabelMetrics):
             table.add_row(
                 name,
                 f"{m.error.estimate:.2%}",
@@ -409,6 +424,13 @@ def result(
         console.print(each)
         if len(classes) > CLASS_ROWS:
             say(f"... and {len(classes) - CLASS_ROWS} more classes, in result.json")
+    if isinstance(test, LabelMetrics):
+        each = Table("label", "precision", "recall", "F1", "AUC", "yes", title="test set", box=None)
+        for i, name in enumerate(schema.target_names):
+            shares = (_share(values[i]) for values in (test.precision, test.recall, test.f1))
+            yes = int(test.labels[i].confusion[1].sum())
+            each.add_row(cell(name), *shares, f"{test.auc[i]:.4f}", f"{yes:,}")
+        console.print(each)
     say("", ladder.verdict)
     claimed = [finding for finding in ladder.findings if finding.claimed]
     if claimed and claimed[0].remedies:

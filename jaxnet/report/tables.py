@@ -39,6 +39,7 @@ def scores(
         for name, (words, percent) in SCORES.items()
         if any(name in part for part in parts)  # runs of before lack a score that was added
     ]
+    rows += _of_each(parts, shown)
     for i, guess in enumerate(parts[0]["guesses"]):
         measure, percent = ("error", True) if guess["rmse"] is None else ("rmse", False)
         name = f"{'RMSE' if measure == 'rmse' else measure} of always guessing {guess['name']}"
@@ -46,6 +47,20 @@ def scores(
             (name, *(shown(part["guesses"][i][measure], percent) for part in parts)),
             ("the error is lower by", *(shown(part["guesses"][i]["gain"], True) for part in parts)),
         ]
+    return rows
+
+
+def _of_each(
+    parts: Sequence[Mapping[str, Any]], shown: Callable[[Mapping[str, Any], bool], str]
+) -> list[tuple[str, ...]]:
+    """A row for each score of each label or value, where examples have several."""
+    rows = []
+    for i, name in enumerate(parts[0].get("names") or ()):
+        each = [(part.get("outputs") or part.get("labels"))[i] for part in parts]
+        for score in ("rmse", "r2", "balanced_accuracy", "auc"):
+            if score in each[0]:
+                words, percent = SCORES[score]
+                rows.append((f"{words} of {name}", *(shown(one[score], percent) for one in each)))
     return rows
 
 

@@ -21,7 +21,7 @@ from jaxnet.core.recipe import describe_recipe
 from jaxnet.core.run import Run
 from jaxnet.core.signals import Signals
 from jaxnet.core.training import EpochMetrics
-from jaxnet.engine.prediction import ClassMetrics, Metrics
+from jaxnet.engine.prediction import ClassMetrics, LabelMetrics, Metrics
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import NotWrittenError, writing
 
@@ -221,7 +221,7 @@ def _signals(
 def _numbers(metrics: Metrics) -> dict[str, float]:
     names = (
         ("error", "loss")
-        if isinstance(metrics, ClassMetrics)
+        if isinstance(metrics, ClassMetrics | LabelMetrics)
         else ("error", "rmse", "median_absolute_error", "r2")
     )
     return {name: float(getattr(metrics, name)) for name in names}

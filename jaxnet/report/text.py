@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxnet.core.run import Run
     from jaxnet.core.training import TrainState
     from jaxnet.data import Dataset, Splits, Stream
+    from jaxnet.data.schema import Schema
     from jaxnet.diagnostics import Diagnosis, Estimate
     from jaxnet.models.model import Model
     from jaxnet.population.result import Population
@@ -44,7 +45,7 @@ def of_run(run: "Run") -> str:
     ended = {part: _or_none(lambda part=part: _ended(run, part, last)) for part in HISTORIES}
     rows = [
         ("status", _or_none(lambda: run.status) or "values are not known"),
-        ("data", _data(run.shape, run.classes)),
+        ("data", _data(run.shape, run.schema)),
         ("recipe", " ".join(of_settings(run.recipe).split())),
         *ended.items(),
         ("lowest validation loss", _lowest(run.best)),
@@ -64,7 +65,7 @@ def of_sweep(found: "Sweep") -> str:
     names = columns[: columns.index("error")]
     order = np.lexsort((found.table["loss"], found.table["error"]))
     shown = [found.best, *(int(row) for row in order if row != found.best)][:TRIAL_LINES]
-    percent = found.run.classes is not None
+    percent = found.run.counted
     rows = [(f"trial {row}", _trial(found.table, names, row, percent)) for row in shown]
     left = len(order) - len(shown)
     return table(
@@ -74,10 +75,7 @@ def of_sweep(found: "Sweep") -> str:
                 "chosen",
                 f"trial {found.best}, the lowest validation error of trials trained to their end",
             ),
-            (
-                "test error",
-                _or_none(lambda: _interval(found.test.error, found.run.classes is None)),
-            ),
+            ("test error", _or_none(lambda: _interval(found.test.error, not found.run.counted))),
             *rows,
             ("...", f"and {left} more trials in .table" if left else None),
             *(("note", note) for note in found.words),
@@ -89,7 +87,7 @@ def of_splits(splits: "Splits") -> str:
     """The sizes of the parts of a data set, and what was decided while it was read."""
     parts = ("train", "validation", "test", "target_sample")
     sizes = [(part, _or_none(lambda part=part: _size(getattr(splits, part)))) for part in parts]
-    about = _or_none(lambda: _data(_shape_of(splits.train), splits.classes))
+    about = _or_none(lambda: _data(_shape_of(splits.train), splits.schema))
     columns = (
         None if splits.columns is None else one_line([column.name for column in splits.columns])
     )
@@ -104,16 +102,14 @@ def of_splits(splits: "Splits") -> str:
 
 def of_dataset(part: "Dataset") -> str:
     """The number and shape of examples, in one line."""
-    about = _or_none(
-        lambda: f"{len(part):,} examples: {one_line(part.x)}, {_classes(part.classes)}"
-    )
-    return shortened(f"Dataset({about or _classes(part.classes)})")
+    about = _or_none(lambda: f"{len(part):,} examples: {one_line(part.x)}, {asked_of(part.schema)}")
+    return shortened(f"Dataset({about or asked_of(part.schema)})")
 
 
 def of_stream(part: "Stream") -> str:
     """The number and shape of examples on disk, in one line."""
     about = _or_none(lambda: f"{len(part):,} examples on disk: {_shape(part.rows.shape)}, ")
-    return shortened(f"Stream({about or ''}{_classes(part.classes)})")
+    return shortened(f"Stream({about or ''}{asked_of(part.schema)})")
 
 
 def of_diagnosis(found: "Diagnosis") -> str:
@@ -278,7 +274,7 @@ def _of_members(runs: Sequence["Run"], count: int, many: "Population | None") ->
         [
             *rows[:ARCHITECTURES],
             ("...", more),
-            ("data", _data(runs[0].shape, runs[0].classes)),
+            ("data", _data(runs[0].shape, runs[0].schema)),
             *((part, _or_none(lambda part=part: _spread(runs, part))) for part in HISTORIES),
             ("parameters", each and f"{each:,} per network"),
             ("trained on", None if many is None or many.samples is None else many.samples.kind),
@@ -337,8 +333,8 @@ def _shape_of(part: Any) -> tuple[int, ...]:
     return part.rows.shape if hasattr(part, "rows") else part.x.shape[1:]
 
 
-def _data(shape: Sequence[int], classes: Sequence[str] | None) -> str:
-    return f"{_shape(shape)}, {_classes(classes)}"
+def _data(shape: Sequence[int], schema: "Schema") -> str:
+    return f"{_shape(shape)}, {asked_of(schema)}"
 
 
 def _shape(shape: Sequence[int]) -> str:
@@ -347,6 +343,15 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _classes(classes: Sequence[str] | None) -> str:
     return "a regression" if classes is None else f"{len(classes):,} classes"
+
+
+def asked_of(schema: "Schema") -> str:
+    """What is learned, and how many classes, labels or values there are."""
+    if schema.targets is None:
+        return _classes(schema.classes)
+    what = "yes/no labels" if schema.multi_label else "values"
+    names = one_line(list(schema.target_names))
+    return f"{len(schema.targets):,} {what} ({names})"
 
 
 def _interval(size: "Estimate", regression: bool) -> str:

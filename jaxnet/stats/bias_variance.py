@@ -3,6 +3,7 @@
 Everything is measured against labels, so what is called bias contains the noise of the labels.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
@@ -156,8 +157,10 @@ def bias_variance_decomposition(
     Args:
         predictions: (members, examples) class numbers (for zero_one and zero_one_kohavi_wolpert) or
             values (for squared), or (members, examples, classes) log-probabilities, which the
-            zero-one losses take too. Any integers may number the classes.
-        labels: (examples,) class numbers or values.
+            zero-one losses take too. Any integers may number the classes. Of several values, and of
+            answers of 0 and 1 to several yes/no questions (squared and zero_one_kohavi_wolpert),
+            (members, examples, columns); the loss is then the mean over them.
+        labels: (examples,) class numbers or values, or (examples, columns).
         loss: squared, in squared units of y (Geman, Bienenstock & Doursat 1992, eq. 3.4); brier,
             the same summed over classes (Yang et al. 2020); zero_one_kohavi_wolpert (Kohavi &
             Wolpert 1996, eq. 3); zero_one, of a vote with ties to the smallest class (Domingos
@@ -398,6 +401,9 @@ def _values(
     """
     raised = 0
     of = _quadratic
+    if y.ndim == 2:  # the mean over columns; of 0 and 1 a squared difference is one answer's error
+        f, y = (each.astype(np.float64) / math.sqrt(y.shape[1]) for each in (f, y))
+        loss = "several"
     match loss:
         case "cross_entropy":
             (f, raised), of = normalized(f), _cross_entropy
@@ -576,4 +582,8 @@ def _checked(
             f"parts is {parts} for {len(f)} members{' and seen is given' * (seen is not None)}; "
             "give whole partitions, without seen"
         )
-    return f.argmax(2) if f.ndim == 3 and loss.startswith("zero_one") else f, y, seen
+    return (
+        f.argmax(2) if f.ndim == 3 and y.ndim == 1 and loss.startswith("zero_one") else f,
+        y,
+        seen,
+    )

@@ -327,8 +327,8 @@ def ensemble_gain(
 
     Args:
         predictions: (members, examples) class numbers or values, or (members, examples, classes)
-            log-probabilities.
-        labels: (examples,) class numbers or values.
+            log-probabilities; (members, examples, columns) of several values.
+        labels: (examples,) class numbers or values, or (examples, columns) of several values.
         loss: how predictions are combined. zero_one: class numbers vote, with ties to the smallest
             class; with log-probabilities the mean probability decides. squared: the mean of the
             values. brier: the mean probability.
@@ -349,8 +349,11 @@ def ensemble_gain(
         ballots = np.exp(normalized(f)[0]) if f.ndim == 3 else None
         found, _ = vote_estimates([vote(ids, y, classes, ballots=ballots)], len(f), level, None)
         return EnsembleGain(member, found["bias"], found["net_variance"], len(f))
-    values = f[..., None].astype(np.float64) if loss == "squared" else np.exp(normalized(f)[0])
-    truth = y[:, None].astype(np.float64) if loss == "squared" else one_hot(y, f.shape[2])
+    if y.ndim == 2:
+        values, truth = (each.astype(np.float64) / math.sqrt(y.shape[1]) for each in (f, y))
+    else:
+        values = f[..., None].astype(np.float64) if loss == "squared" else np.exp(normalized(f)[0])
+        truth = y[:, None].astype(np.float64) if loss == "squared" else one_hot(y, f.shape[2])
     m, mean = len(f), values.mean(0)
     each, together = ((values - truth) ** 2).sum(-1), ((mean - truth) ** 2).sum(-1)
     without = ((mean + (mean - values) / max(1, m - 1) - truth) ** 2).sum(-1)

@@ -654,6 +654,7 @@ def error_of_network(
     level: float = LEVEL,
     *,
     heavy_tails: bool = True,
+    shares: bool = False,
 ) -> Estimate:
     """Compute the error of one network on examples that it has not seen.
 
@@ -663,19 +664,26 @@ def error_of_network(
         level: confidence level of the interval.
         heavy_tails: for losses that are no booleans, whether rare ones may be much larger than
             these, as squared errors may.
+        shares: whether losses that are no booleans are shares from 0 to 1, such as that of wrong
+            answers.
     """
-    if group_of is None:
+    shares = shares and losses.dtype != bool
+    if not len(losses):
+        return Estimate(math.nan, refused="no examples; at least 1 is needed")
+    if group_of is None and not shares:
         if losses.dtype == bool:
             return exact(int(losses.sum()), len(losses), level)
         return mean(losses, level, heavy_tails=heavy_tails)
     given = mean_over_units(losses.astype(np.float64), group_of)
     if len(given.values) < MIN_GROUPS:
+        units = "examples" if group_of is None else "groups"
         return Estimate(
             given.estimate,
-            refused=f"{len(given.values)} groups are too few for an interval; at least "
+            refused=f"{len(given.values)} {units} are too few for an interval; at least "
             f"{MIN_GROUPS} are needed",
         )
-    return error_of_units(given, level, counted=losses.dtype == bool, heavy_tails=heavy_tails)
+    counted = losses.dtype == bool or shares
+    return error_of_units(given, level, counted=counted, heavy_tails=heavy_tails)
 
 
 def error_of_units(

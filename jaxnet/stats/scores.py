@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from jaxnet import arrays, display
 from jaxnet.errors import InputError
@@ -128,6 +128,10 @@ class ValueScores:
             values. Rare, large errors do not change it.
         r2: 1 - mean squared error / variance of these values.
         guesses: always the training mean; in ordered data also the value before.
+        outputs: where each example has several values, the scores of each alone. The others are
+            then of all together: errors are in units of the spread of each value in training, and
+            R^2 is the mean.
+        names: the name of each of these values.
     """
 
     rmse: Estimate
@@ -135,11 +139,10 @@ class ValueScores:
     median_absolute_error: Estimate
     r2: Estimate
     guesses: tuple[Guess, ...]
+    outputs: tuple["ValueScores", ...] = ()
+    names: tuple[str, ...] = ()
 
     __repr__ = display.text
-
-
-Scores = ClassScores | ValueScores
 
 
 def class_scores(
@@ -215,11 +218,11 @@ def scores_of_classes(
     """Compute the same from which predictions are wrong; NaN everywhere in a row stands for a
     network that is left out. Without log-probabilities `f`, log-loss and AUC are refused.
     """
-    table, left_out = _table(wrong, seen, groups, largest=1.0)
-    judge = _Judge(replace(table, within=RATE), POOL_LUCK if pools else 1.0, level)
+    table, left_out = loss_table(wrong, seen, groups, largest=1.0)
+    judge = Judge(replace(table, within=RATE), POOL_LUCK if pools else 1.0, level)
     counts = np.bincount(y, minlength=classes)
     if guess is None:
-        outside = counts - np.stack([_counts(y, fold, classes) for fold in _folds(table)])
+        outside = counts - np.stack([_counts(y, fold, classes) for fold in folds_of(table)])
         guessed = (counts[None] if table.folds == 1 else outside).argmax(1)[table.fold_of]
     else:
         guessed = np.full(len(y), guess)
@@ -321,11 +324,11 @@ def scores_of_values(
     spread = float(y.var())
     unit = scale if scale is not None else math.sqrt(spread) or 1.0
     squares = ((f - y) / unit) ** 2
-    table, left_out = _table(squares, seen, groups)
+    table, left_out = loss_table(squares, seen, groups)
     f, squares = np.delete(f, left_out, 0), np.delete(squares, left_out, 0)
-    judge = _Judge(table, POOL_LUCK if pools else 1.0, level)
+    judge = Judge(table, POOL_LUCK if pools else 1.0, level)
     if guess is None:
-        means = np.array([_mean_outside(y, fold, table.folds) for fold in _folds(table)])
+        means = np.array([mean_outside(y, fold, table.folds) for fold in folds_of(table)])
         guessed = means[table.fold_of]
     else:
         guessed = np.full(len(y), float(guess))
@@ -337,11 +340,11 @@ def scores_of_values(
         for name, each in tries.items()
     ]
     return ValueScores(
-        rmse=_root(judge.mean_of(squares), unit),
+        rmse=root_of(judge.mean_of(squares), unit),
         mae=judge.mean_of(np.abs(f - y)),
         median_absolute_error=judge.median_of(np.abs(f - y)),
         r2=judge.share_of(squares, (y - y.mean()) ** 2 / unit**2).complement(),
-        guesses=tuple(replace(each, rmse=_root(each.error, unit)) for each in guesses),
+        guesses=tuple(replace(each, rmse=root_of(each.error, unit)) for each in guesses),
     )
 
 
@@ -362,9 +365,27 @@ def r_squared(
     y = np.asarray(values, np.float64)
     if not len(y):
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
-    table, _ = _table(np.asarray(squares, np.float64)[None], None, groups)
-    judge = _Judge(table, 1.0, LEVEL)
+    table, _ = loss_table(np.asarray(squares, np.float64)[None], None, groups)
+    judge = Judge(table, 1.0, LEVEL)
     return judge.share_of(table.losses, (y - y.mean()) ** 2 / scale**2).complement()
+
+
+def area_under_curve(
+    scores: Float[np.ndarray, " examples"], positive: Bool[np.ndarray, " examples"]
+) -> float:
+    """Compute how often a positive example has a higher score than another; ties count half.
+
+    Args:
+        scores: (examples,) the larger, the more likely is the class.
+        positive: (examples,) which examples are of the class.
+
+    Returns:
+        The area under the ROC curve; NaN where all examples or none are positive, and where a score
+        is not a number.
+    """
+    if positive.all() or not positive.any() or np.isnan(scores).any():
+        return math.nan
+    return float(_share_below(np.sort(scores[~positive]), scores[positive]).mean())
 
 
 def median_error(
@@ -383,12 +404,12 @@ def median_error(
     errors = np.asarray(errors, np.float64).reshape(-1, np.shape(errors)[-1])
     if not errors.size:
         return Estimate(math.nan, refused="no examples; at least 1 is needed")
-    table, _ = _table(errors, seen, groups)
-    return _Judge(table, 1.0, LEVEL).median_of(table.losses)
+    table, _ = loss_table(errors, seen, groups)
+    return Judge(table, 1.0, LEVEL).median_of(table.losses)
 
 
 @dataclass(frozen=True)
-class _Judge:
+class Judge:
     """What judges scores: the losses of networks, who has seen what, and which examples belong
     together.
 
@@ -534,6 +555,32 @@ class _Judge:
         )
         return replace(found, caution=losses_mean.caution)
 
+    def mean_share_of(
+        self,
+        losses: Float[np.ndarray, "outputs networks examples"],
+        whole: Float[np.ndarray, "outputs examples"],
+    ) -> Estimate:
+        """Compute the mean over outputs of `share_of`."""
+        if not whole.any(1).all():
+            return Estimate(
+                math.nan, refused="all values of an output are equal; R^2 needs values that differ"
+            )
+        if refused := _not_finite(losses):
+            return refused
+        ratios = [
+            self.unseen(mine).estimate / float(all_.mean())
+            for mine, all_ in zip(losses, whole, strict=True)
+        ]
+        together = self.mean_of(losses.mean(0))
+        if together.refused is not None:
+            return Estimate(float(np.mean(ratios)), refused=together.refused)
+        values = [
+            ratio + (mine - ratio * all_) / float(all_.mean())
+            for ratio, mine, all_ in zip(ratios, losses, whole, strict=True)
+        ]
+        found = self.interval(self.unseen(np.mean(values, 0)), POSITIVE)
+        return replace(found, caution=together.caution)
+
     def auc(
         self,
         f: Float[np.ndarray, "networks examples classes"],
@@ -541,19 +588,28 @@ class _Judge:
         counts: Int[np.ndarray, " classes"],
     ) -> Estimate:
         """Compute 1 - AUC: how often an example of another class gets the higher score."""
-        table = self.table
         if lost := int(np.isnan(f).any(2).sum()):
             return Estimate(math.nan, refused=f"{lost} predictions are not numbers")
         if len(counts) > MAX_AUC_CLASSES:
             return Estimate(
                 math.nan, refused=f"it is not computed for more than {MAX_AUC_CLASSES} classes"
             )
+        present = [c for c in ((1,) if len(counts) == 2 else range(len(counts))) if counts[c]]
+        return self.mean_auc([(_scores_of(f, c), y == c) for c in present])
+
+    def mean_auc(
+        self,
+        questions: Sequence[
+            tuple[Float[np.ndarray, "networks examples"], Bool[np.ndarray, " examples"]]
+        ],
+    ) -> Estimate:
+        """Compute the mean of 1 - AUC over questions, each of scores and of what is positive."""
+        table = self.table
         blocks = [
             (np.flatnonzero(table.fold_of_network == k), fold)
-            for k, fold in enumerate(_folds(table))
+            for k, fold in enumerate(folds_of(table))
         ]
-        present = [c for c in ((1,) if len(counts) == 2 else range(len(counts))) if counts[c]]
-        found = [_ranked_wrongly(_scores_of(f, c), y == c, blocks) for c in present]
+        found = [_ranked_wrongly(scores, positive, blocks) for scores, positive in questions]
         found = [each for each in found if each is not None]
         if not found:
             return Estimate(math.nan, refused="it takes examples of two classes in one fold")
@@ -596,7 +652,7 @@ class _Judge:
         self, guessed: Float[np.ndarray, " examples"], within: tuple[float, float], level: float
     ) -> Estimate:
         """Compute the loss of a guess minus that of the networks."""
-        if self.simple and within == RATE:
+        if self.simple and within == RATE and all_or_nothing(guessed, self.table.losses):
             return network_difference(guessed == 1, self.table.losses[0] == 1, level)
         if refused := _not_finite(self.table.losses):
             return refused
@@ -707,6 +763,11 @@ def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
     return places / (2 * len(ordered))
 
 
+def all_or_nothing(*losses: np.ndarray) -> bool:
+    """Whether all losses are 0 or 1."""
+    return all(bool(((each == 0) | (each == 1)).all()) for each in losses)
+
+
 def _unbiased(count: int) -> float:
     return math.sqrt(count / (count - 1)) if count > 1 else 1.0
 
@@ -721,7 +782,7 @@ def _scores_of(f: Float[np.ndarray, "networks examples classes"], c: int) -> np.
         return np.nan_to_num(f[..., c].astype(np.float64) - f[..., 1 - c], nan=0.0)
 
 
-def _table(
+def loss_table(
     losses: Float[np.ndarray, "networks examples"],
     seen: ArrayLike | None,
     groups: ArrayLike | None,
@@ -741,7 +802,7 @@ def _table(
     return CrossFit(kept, *zeros, group_of), np.flatnonzero(lost).tolist()
 
 
-def _folds(table: CrossFit) -> list[np.ndarray]:
+def folds_of(table: CrossFit) -> list[np.ndarray]:
     """The examples of each fold."""
     return [np.flatnonzero(table.fold_of == k) for k in range(table.folds)]
 
@@ -750,9 +811,11 @@ def _counts(y: np.ndarray, rows: np.ndarray, classes: int) -> np.ndarray:
     return np.bincount(y[rows], minlength=classes)
 
 
-def _mean_outside(y: np.ndarray, rows: np.ndarray, folds: int) -> float:
+def mean_outside(
+    y: Num[np.ndarray, "examples ..."], rows: Int[np.ndarray, " rows"], folds: int
+) -> Float[np.ndarray, "..."]:
     """The mean of the values outside of a fold; of all, if it is the only one."""
-    return float(y.mean()) if folds == 1 else float(np.delete(y, rows).mean())
+    return np.asarray((y if folds == 1 else np.delete(y, rows, 0)).mean(0))
 
 
 def _values(what: str, given: ArrayLike, examples: int) -> np.ndarray:
@@ -764,7 +827,7 @@ def _values(what: str, given: ArrayLike, examples: int) -> np.ndarray:
     return found
 
 
-def _root(given: Estimate, unit: float) -> Estimate:
+def root_of(given: Estimate, unit: float) -> Estimate:
     """The root of a mean square, in units of the values."""
     root, low, high = (unit * math.sqrt(v) for v in (given.estimate, given.low, given.high))
     return replace(given, estimate=root, low=low, high=high)

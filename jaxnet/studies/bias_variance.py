@@ -33,6 +33,7 @@ from jaxnet.diagnostics import (
     repeated,
 )
 from jaxnet.diagnostics.findings import percent
+from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_known, check_whole
 from jaxnet.models.losses import Loss
@@ -317,9 +318,9 @@ def measure_bias_variance(
         vary=vary,
         measured=tuple(measured),
         peak=peak,
-        unit="squared error / variance of y"
-        if splits.classes is None
-        else "0-1 loss (share predicted wrongly)",
+        unit="0-1 loss (share predicted wrongly)"
+        if splits.counted
+        else "squared error / variance of y",
         verdict=f"the error is {percent(one.loss)}: of this, bias is {percent(one.bias)} and "
         f"variance {percent(one.variance)}"
         if peak is None
@@ -439,7 +440,7 @@ def _training_errors(population: Population, splits: Splits) -> np.ndarray:
         accuracy = run.history.train_accuracy
         return np.asarray(
             run.history.train_loss
-            if splits.classes is None or accuracy is None
+            if not splits.counted or accuracy is None
             else 1 - np.asarray(accuracy)
         )[:, -1]
 
@@ -452,7 +453,9 @@ def _decompose(
     """(decompositions of the error on the test set, the predictions in its unit)."""
     predictions = predictions.astype(np.result_type(predictions, np.float32))
     y, losses = np.asarray(splits.test.y), ("zero_one_kohavi_wolpert", "cross_entropy", "brier")
-    if splits.classes is None:
+    if splits.schema.multi_label:
+        predictions, losses = Predicted(predictions, y).classes, losses[:1]
+    elif splits.classes is None:
         predictions, y, losses = predictions / _scale(splits), y / _scale(splits), ("squared",)
     found = [
         bias_variance_decomposition(
@@ -463,9 +466,9 @@ def _decompose(
     return tuple(found), predictions
 
 
-def _scale(splits: Splits) -> float:
-    """The standard deviation of y in the training set."""
-    return math.sqrt(error_unit(splits.train))
+def _scale(splits: Splits) -> float | np.ndarray:
+    """The standard deviation of y in the training set, (columns,) of several values."""
+    return np.sqrt(error_unit(splits.train))
 
 
 def _learned_from(splits: Splits, seen: np.ndarray) -> Splits:
@@ -480,7 +483,7 @@ def _peak(measured: Sequence[Measured], splits: Splits, vary: str) -> Peak:
     """
     top = int(np.argmax([each.decomposition.variance.estimate for each in measured]))
     y, loss = np.asarray(splits.test.y), measured[0].decomposition.kind
-    if splits.classes is None:
+    if not splits.counted:
         y = y / _scale(splits)
 
     def more(a: Measured, b: Measured) -> Difference | None:

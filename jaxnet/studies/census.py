@@ -105,6 +105,7 @@ def census(
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     arguments.check_in_memory(splits)
+    arguments.check_one_label(splits, "census")
     error_unit(splits.train)  # refuses values that are all equal
     key = as_key("key", key)
     check_loss(loss)

@@ -17,18 +17,19 @@ from jaxnet import display
 from jaxnet.core.run import Run
 from jaxnet.data import Splits, Standardization
 from jaxnet.diagnostics import Estimate, error_of, network_difference, paired_difference
-from jaxnet.engine.prediction import ClassMetrics, Metrics, judge, score
+from jaxnet.engine.prediction import Metrics, ValueMetrics, judge, score
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import plain
 from jaxnet.stats.comparison import members_difference
 from jaxnet.stats.estimate import LEVEL
 from jaxnet.stats.random_effects import MIN_PAIRED_MEMBERS
-from jaxnet.stats.scores import Scores
+from jaxnet.stats.several import Scores
 from jaxnet.stats.unseen_losses import UnseenLosses, not_the_same, recipe_difference
 
 Scope = Literal["recipe", "training set", "networks"]
 
 # What a difference holds for.
+PREDICTED = {"classification": "classes", "regression": "values", "multi-label": "labels"}
 MEANING: dict[Scope, str] = {
     "recipe": "this is of the recipe and holds for other training sets and seeds too",
     "training set": "this is of networks with other seeds on this training set, and may be "
@@ -187,11 +188,10 @@ def compare_runs(runs: Sequence[Compared]) -> Comparison:
     """
     if len(runs) < 2:
         raise InputError(f"{len(runs)} runs were given; give two or more")
-    kinds = {run.splits.classes is None: run.name for run in runs}
+    kinds = {run.splits.task: run.name for run in runs}
     if len(kinds) > 1:
-        raise InputError(
-            f"{kinds[True]} predicts values, and {kinds[False]} classes; compare runs of one kind"
-        )
+        said = ", and ".join(f"{name} predicts {PREDICTED[task]}" for task, name in kinds.items())
+        raise InputError(f"{said}; compare runs of one kind")
     couples = list(itertools.combinations(runs, 2))
     comparable = sum(_scope(a, b) is not None for a, b in couples)
     level = 1 - (1 - LEVEL) / max(1, comparable)
@@ -210,7 +210,7 @@ def _why_not(a: Compared, b: Compared) -> str | None:
     one, other = a.splits.test, b.splits.test
     if a.splits.name != b.splits.name:
         return f"their test sets are of {a.splits.name} and of {b.splits.name}"
-    if one.classes != other.classes:
+    if one.classes != other.classes or one.schema.target_names != other.schema.target_names:
         return "they learned other classes"
     arrays = [
         (np.asarray(getattr(one, name)), np.asarray(getattr(other, name))) for name in ("x", "y")
@@ -275,7 +275,7 @@ def _differ(a: Compared, b: Compared, level: float) -> Pair:
         pair,
         same=np.array_equal(*both, equal_nan=True),
         examples=examples,
-        percent=scale.target_mean is None,
+        percent=a.splits.counted,
     )
     return replace(pair, words=f"{words}; {MEANING[of]}{_coverage(a, b, of)}")
 
@@ -356,7 +356,7 @@ def _size(difference: Estimate, percent: bool) -> str:
 
 def _losses(metrics: Metrics) -> np.ndarray:
     """(examples,) whether each is wrong, or its squared error."""
-    return metrics.wrong if isinstance(metrics, ClassMetrics) else metrics.squares
+    return metrics.squares if isinstance(metrics, ValueMetrics) else metrics.wrong
 
 
 def _members_losses(outputs: np.ndarray, run: Compared, scale: Standardization) -> np.ndarray:
@@ -371,7 +371,7 @@ def _side(compared: Compared) -> Side:
         name=compared.name,
         experiment=compared.facts.get("experiment", ""),
         dataset=compared.splits.name,
-        regression=compared.splits.classes is None,
+        regression=not compared.splits.counted,
         model=run.model,
         parameters=sum(np.size(leaf) for leaf in jax.tree.leaves(run.params)),
         status=run.status,
@@ -381,7 +381,9 @@ def _side(compared: Compared) -> Side:
         members_error=None
         if members is None
         else error_of(
-            _members_losses(members, compared, scale), groups=compared.splits.test.groups
+            _members_losses(members, compared, scale),
+            heavy_tails=not compared.splits.counted,
+            groups=compared.splits.test.groups,
         ),
         unseen_error=None if compared.unseen is None else compared.unseen.fit.rate("unseen"),
         scores=score(compared.outputs, compared.splits.test, compared.splits),

@@ -45,7 +45,8 @@ from jaxnet.runtime.plan import Plan
 from jaxnet.stats.cross_fitting import CrossFit, cross_fit, error_of_network
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.random_effects import MIN_ERROR_EXAMPLES, SIGNED, interval_of_few, table
-from jaxnet.stats.scores import Scores, class_scores, value_scores
+from jaxnet.stats.scores import class_scores, value_scores
+from jaxnet.stats.several import Scores, scores_of_labels, scores_of_several_values
 from jaxnet.stats.unseen_losses import UnseenLosses
 from jaxnet.studies.design import (
     FOLD,
@@ -166,12 +167,22 @@ def diagnose(
     judged = Judged(model, design, trained, plan, key)
     build = _of_pool if design.cross_fitted else _of_one_split
     limits = Limits(target_error, tolerance)
-    notes = [*design.notes, *fewer(needs, trained, seconds)]
+    notes = [*design.notes, *_left_out(splits), *fewer(needs, trained, seconds)]
     found = with_training(build(judged, problem, limits, notes), _training(judged, problem, limits))
     findings = applicable(
         found.findings, recipe, model, splits, stopped_early=trained.stopped_early
     )
     return replace(found, findings=findings, networks=trained.populations[0])
+
+
+def _left_out(splits: Splits) -> list[str]:
+    """Say what a diagnosis leaves out where each example has several yes/no labels."""
+    if not splits.schema.multi_label:
+        return []
+    return [
+        "of several yes/no labels a diagnosis does not say whether labels are wrong, whether "
+        "confidence is too high, how far more data would help, and what networks achieve together"
+    ]
 
 
 def _check_unseen(design: Design) -> None:
@@ -213,7 +224,12 @@ class Judged:
     @property
     def regression(self) -> bool:
         """Whether the task is a regression."""
-        return self.splits.classes is None
+        return not self.splits.counted
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether each example has one class of several."""
+        return self.splits.classes is not None
 
     @property
     def kind(self) -> int:
@@ -229,8 +245,10 @@ class Judged:
         return self._predict(rows, self.splits.train)
 
     @functools.cached_property
-    def variance(self) -> float:
-        """The variance of y, the unit of a regression's errors; 1 for classes."""
+    def variance(self) -> float | np.ndarray:
+        """The variance of y, the unit of a regression's errors, (columns,) of several values; 1 for
+        classes and labels.
+        """
         return error_unit(self.splits.train)
 
     @functools.cached_property
@@ -282,13 +300,11 @@ class Judged:
                 found += [each for _, each in waves]
         if found:
             return np.concatenate(found)
-        classes = () if self.regression else (dataset.outputs,)
-        return np.empty((0, len(dataset), *classes), np.float32)
+        return np.empty((0, len(dataset), *dataset.schema.prediction_shape), np.float32)
 
     def losses(self, outputs: np.ndarray, dataset: Dataset) -> np.ndarray:
         """Which predictions are wrong, or squared errors as a share of the variance of y."""
-        found = Predicted(outputs, np.asarray(dataset.y))
-        return found.squares / self.variance if self.regression else found.wrong
+        return Predicted(outputs, np.asarray(dataset.y)).losses(self.variance)
 
     def labeled(self, dataset: Dataset | None) -> bool:
         """Whether a part has examples, and all of them labels."""
@@ -363,6 +379,7 @@ def _of_pool(judged: Judged, problem: Problem, limits: Limits, notes: list[str])
         train.groups,
         largest=None if judged.regression else 1.0,
     )
+    pool = replace(pool, counted=not judged.regression)
     use = splits.target_sample if judged.labeled(splits.target_sample) else None
     if use is None and splits.test_source == "own" and judged.labeled(splits.test):
         use = splits.test
@@ -389,13 +406,13 @@ def _of_pool(judged: Judged, problem: Problem, limits: Limits, notes: list[str])
     )
     unseen = ~seen[0]
     reference = Predicted(outputs[:1, unseen], np.asarray(train.y)[unseen])
-    confidence = None if judged.regression else _pool_confidence(pool, outputs, train)
+    confidence = _pool_confidence(pool, outputs, train) if judged.of_classes else None
     if (
         judged.labeled(splits.validation) and problem.recipe.patience is None
     ):  # and no part of the pool
         of_validation = judged.outputs(FOLD, splits.validation)
         reference = Predicted(of_validation, np.asarray(splits.validation.y))
-        confidence = None if judged.regression else _split_confidence(reference)
+        confidence = _split_confidence(reference) if judged.of_classes else None
     found = _found(
         judged,
         FOLD,
@@ -454,7 +471,7 @@ def _of_one_split(judged: Judged, problem: Problem, limits: Limits, notes: list[
     )
     if like_train is not None and len(outputs[like_train]):
         reference = Predicted(outputs[like_train], np.asarray(labeled[like_train].y))
-        confidence = None if judged.regression else _split_confidence(reference)
+        confidence = _split_confidence(reference) if judged.of_classes else None
     found = _found(
         judged,
         WHOLE,
@@ -471,6 +488,7 @@ def _of_one_split(judged: Judged, problem: Problem, limits: Limits, notes: list[
         test_source=splits.test_source,
         chosen=problem.recipe.patience is not None,
         groups={name: p.groups for name, p in labeled.items() if p.groups is not None},
+        shares=not judged.regression,
     )
     diagnosis = diagnosis_of(
         steps,
@@ -497,6 +515,14 @@ def _scores(judged: Judged, outputs: np.ndarray, seen: np.ndarray) -> Scores:
     """Compute scores besides the error on examples that cross-fitted networks have not seen."""
     train = judged.splits.train
     y = np.asarray(train.y)
+    if train.targets is not None:
+        named = {"seen": seen, "groups": train.groups}
+        found = (
+            scores_of_several_values(outputs, y, scale=np.sqrt(judged.variance), **named)
+            if judged.regression
+            else scores_of_labels(outputs, y, **named)
+        )
+        return replace(found, names=train.schema.target_names)
     if judged.regression:
         scale = math.sqrt(judged.variance)
         return value_scores(outputs, y, seen=seen, groups=train.groups, scale=scale)
@@ -529,7 +555,9 @@ def _test_error(judged: Judged) -> Estimate | None:
     outputs = judged.outputs(WHOLE, test)
     if not len(outputs):
         return Estimate(float("nan"), refused="the network that is kept diverged")
-    return error_of_network(judged.losses(outputs, test)[0], test.groups)
+    return error_of_network(
+        judged.losses(outputs, test)[0], test.groups, shares=not judged.regression
+    )
 
 
 def _decompositions(judged: Judged) -> tuple[list[Parts], list[str]]:

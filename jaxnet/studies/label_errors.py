@@ -130,6 +130,7 @@ def find_label_errors(
     check_number("tolerance", tolerance)
     check_whole("most", most)
     check_whole("members", members, most=1 << 20)
+    arguments.check_one_label(splits, "find_label_errors")
     if splits.classes is None:
         raise InputError(
             "labels that are values of a regression cannot be told right from wrong this way; "

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnet import arrays, display
+from jaxnet import display
 from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.training import Problem
 from jaxnet.data import Dataset, Splits
@@ -22,6 +22,7 @@ from jaxnet.data.dataset import error_unit
 from jaxnet.data.resampling import Samples, first
 from jaxnet.data.splitting import units
 from jaxnet.diagnostics.findings import Finding, applicable
+from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.diagnostics.symptoms import error_still_falls, more_data
 from jaxnet.engine import arguments
 from jaxnet.errors import InputError, check_whole, renamed, shown
@@ -289,15 +290,15 @@ def learning_curve(
         "".join(f"; {note}" for note in notes),
     )
     population = train(members * len(chosen), progress, out)
-    regression = splits.classes is None
+    regression = not splits.counted
     y, found = np.asarray(held_out.y), np.full(len(population), np.nan)
     falls = np.zeros((members, len(held_out)))
     weights = last_doubling(chosen) if regression and len(chosen) > 1 else np.zeros(len(chosen))
     for rows, outputs in member_predictions([model], population, np.asarray(held_out.x), plan):
         if not regression:
-            found[rows] = arrays.wrong(outputs, y).mean(1)
+            found[rows] = Predicted(outputs, y).losses(1.0).mean(1)
             continue
-        squares = (outputs.astype(np.float64) - y) ** 2 / variance
+        squares = Predicted(outputs, y).losses(variance)
         found[rows] = squares.mean(1)
         for row, each in zip(rows, squares, strict=True):
             if weights[row % len(chosen)]:
@@ -307,7 +308,7 @@ def learning_curve(
     in_order = (found.reshape(members, -1).T, training.reshape(members, -1).T)
     farther = (
         "predictions were validated for the error of classes only, not for squared errors"
-        if regression
+        if splits.classes is None
         else None
     )
     sound = np.isfinite(in_order[0][weights != 0]).all(0)

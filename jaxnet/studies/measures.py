@@ -138,7 +138,7 @@ class Measure:
             predicted: log-probabilities or values, and labels.
         """
         if self.of_values:
-            return predicted.squares / self._scale
+            return predicted.losses(self._scale)
         if self.name == "log_loss":
             places = np.arange(len(predicted.labels)), predicted.labels
             own = predicted.predictions[..., *places].astype(np.float64)

@@ -120,7 +120,7 @@ def _scale(problem: Problem) -> float:
 
 def _bounded(problem: Problem, population: Population) -> float:
     """The loss of outputs that are as right as the network can give them, as a share of that of
-    outputs that are all alike; 0 for a regression.
+    outputs that are all alike; 0 for a regression and for several labels.
 
     Outputs that are probabilities cannot be larger than 1.
     """
@@ -211,7 +211,8 @@ def _guessing(problem: Problem, some: Dataset, losses: np.ndarray) -> float:
     """The loss of guessing the mean; with a loss of one's own, that at the beginning."""
     if problem.loss is not None:
         return float(np.nanmedian(losses[:, 0]))
-    return float(np.var(np.asarray(problem.splits.standardization.targets(np.asarray(some.y)))))
+    targets = np.asarray(problem.splits.standardization.targets(np.asarray(some.y)))
+    return float(np.mean(np.var(targets, 0)))
 
 
 def spread(train: Dataset, count: int) -> Int[np.ndarray, " rows"]:

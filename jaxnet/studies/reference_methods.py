@@ -97,17 +97,20 @@ class Table:
 
     Attributes:
         x: (examples, features) standardized inputs; an image is one row.
-        y: (examples,) class numbers or values.
-        classes: number of classes; None for values.
+        y: (examples,) class numbers or values; (examples, columns) of several values, or 0 and 1 of
+            several labels, which methods predict like values.
+        classes: number of classes; None for values and for several labels.
         fold_of: (examples,) fold of each example.
         weights: (examples,) how much each example counts where methods are trained; None for 1.
+        yes_no: whether values are answers to yes/no questions: above one half is yes.
     """
 
     x: Float[np.ndarray, "examples features"]
-    y: Num[np.ndarray, " examples"]
+    y: Num[np.ndarray, "examples ..."]
     classes: int | None
     fold_of: Int[np.ndarray, " examples"]
     weights: Float[np.ndarray, " examples"] | None = None
+    yes_no: bool = False
 
     @property
     def folds(self) -> int:
@@ -115,14 +118,21 @@ class Table:
         return int(self.fold_of.max()) + 1
 
     @cached_property
-    def variance(self) -> float:
-        """The variance of the values; 1 for classes."""
-        return 1.0 if self.classes is not None else float(self.y.var())
+    def variance(self) -> Any:
+        """The variance of the values, (columns,) of several; 1 for classes and labels."""
+        if self.classes is not None or self.yes_no:
+            return 1.0
+        return self.y.var(0) if self.y.ndim == 2 else float(self.y.var())
 
     def losses(
         self, predicted: Num[np.ndarray, "rows ..."], rows: Int[np.ndarray, " rows"]
     ) -> Float[np.ndarray, "rows ..."]:
-        """Compute the losses of predictions for these examples."""
+        """Compute the losses of predictions for these examples; of several columns the means."""
+        if self.y.ndim == 2:
+            y = self.y[rows].reshape(len(rows), *[1] * (predicted.ndim - 2), -1)
+            if self.yes_no:
+                return ((predicted > 0.5) != (y == 1)).mean(-1)
+            return (np.square(predicted - y) / self.variance).mean(-1)
         y = self.y[rows].reshape(-1, *[1] * (predicted.ndim - 1))
         if self.classes is not None:
             return (predicted != y).astype(np.float64)
@@ -136,6 +146,11 @@ class Table:
     ) -> Num[np.ndarray, "rows numbers"]:
         """Predict with the neighbors that are allowed, for several numbers of them."""
         weights = None if self.weights is None else self.weights[near]
+        if self.y.ndim == 2:
+            columns = [
+                predict(column[near], allowed, numbers, None, weights) for column in self.y.T
+            ]
+            return np.stack(columns, -1)
         return predict(self.y[near], allowed, numbers, self.classes, weights)
 
     def loss_of(
@@ -274,12 +289,13 @@ def _table(
     else:
         held = np.asarray(own.held(np.asarray(train.x)), np.float32)
         x = (held - np.asarray(own.mean)) / np.asarray(own.scale)
-    regression = train.classes is None
+    of_values = train.classes is None
     return Table(
         x=x.reshape(len(x), -1),
-        y=np.asarray(train.y).astype(np.float64 if regression else np.int64),
-        classes=None if regression else train.outputs,
+        y=np.asarray(train.y).astype(np.float64 if of_values else np.int64),
+        classes=None if of_values else train.outputs,
         fold_of=fold_of,
+        yes_no=train.schema.multi_label,
         weights=None if weights is None else np.asarray(weights, np.float64),
     )
 
@@ -322,16 +338,35 @@ def judge_neighbors(
     losses, every = np.full(n, np.nan), np.ones(near.shape, bool)
     own = table.losses(table.predict(near, every, numbers), rows)
     losses[rows] = own[np.arange(len(rows)), chosen[table.fold_of[rows]]]
-    first = table.y[near[:, 0]]
-    if table.classes is not None:
-        error = float((first != table.y[rows]).mean())
-        attainable = bayes_error_bounds(error, max(2, table.classes))
-    else:
-        variance = residual_variance(table.y[rows], first) / table.variance
-        attainable = (variance, variance)
+    attainable = _attainable(table, rows, near[:, 0])
     ks = sorted({numbers[place] for place in chosen.tolist()})
     words = f"k = {ks[0]}" if len(ks) == 1 else f"k = {ks[0]} to {ks[-1]}"
     return Reference(f"nearest neighbors ({words})", losses, 0.0, attainable), count * each
+
+
+def _attainable(
+    table: Table, rows: Int[np.ndarray, " rows"], nearest_rows: Int[np.ndarray, " rows"]
+) -> tuple[float, float]:
+    """The asymptotic limits of the smallest possible error; of several columns the means of
+    theirs.
+    """
+    if table.y.ndim == 2:
+        labels = 2 if table.yes_no else None
+        each = [
+            _attainable(
+                replace(table, y=column.astype(int) if labels else column, classes=labels),
+                rows,
+                nearest_rows,
+            )
+            for column in table.y.T
+        ]
+        low, high = np.mean(each, 0).tolist()
+        return low, high
+    y, first = table.y[rows], table.y[nearest_rows]
+    if table.classes is not None:
+        return bayes_error_bounds(float((first != y).mean()), max(2, table.classes))
+    variance = residual_variance(y, first) / table.variance
+    return variance, variance
 
 
 def _choose_numbers(
@@ -563,6 +598,7 @@ def _network_losses(
                 logger.info("the network without fold %d diverged; the fold is not judged", fold)
                 continue
             predicted = each[own] if table.classes is None else arrays.chosen(each[own])
+            predicted = np.exp(predicted) if table.yes_no else predicted
             losses[rows[own]] = table.losses(predicted, rows[own])
             sound += 1
     return losses if sound >= MIN_FOLDS else None

@@ -14,12 +14,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, Shaped
 
-from jaxnet import arrays, display
+from jaxnet import display
 from jaxnet.core.recipe import FORMER_NUMBERS, Recipe, resolved, with_epochs
 from jaxnet.core.run import Run
 from jaxnet.core.training import Problem
 from jaxnet.data import Augmentation, Splits, augmentation
 from jaxnet.diagnostics.findings import Finding, edge_of_sweep
+from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.engine import arguments
 from jaxnet.engine.prediction import Metrics, evaluate
 from jaxnet.errors import InputError, check_whole, current_names, near, renamed, shown
@@ -334,12 +335,9 @@ def _validation_losses(
     kind = bool if splits.classes is not None else np.float64
     found = np.zeros((len(population), len(y)), kind)
     x = np.asarray(splits.validation.x)
+    variance = 1.0 if splits.counted else splits.standardization.units[1] ** 2
     for members, outputs in member_predictions(of_runs, population, x, plan):
-        if splits.classes is not None:
-            found[members] = arrays.wrong(outputs, y)
-        else:
-            scale = splits.standardization.units[1]
-            found[members] = ((outputs.astype(np.float64) - y) / scale) ** 2
+        found[members] = Predicted(outputs, y).losses(variance)
     return found
 
 
@@ -367,7 +365,7 @@ def _measures(
 
     training = (
         at_end(lambda run: run.history.train_loss)
-        if splits.classes is None
+        if not splits.counted
         else 1 - at_end(lambda run: run.history.train_accuracy).astype(float)
     )
     return {
@@ -444,6 +442,12 @@ def _savings(trained: np.ndarray, stopped: np.ndarray, epochs: Sequence[int]) ->
 def _guess(splits: Splits) -> str:
     """What always guessing costs on the validation set."""
     y = np.asarray(splits.validation.y)
+    if splits.schema.multi_label:
+        usual = np.asarray(splits.train.y).mean(0) > 0.5
+        return (
+            "always giving the more frequent answer for each label has a validation error of "
+            f"{np.mean(y != usual):.2%}"
+        )
     if splits.classes is None:
         center, scale = splits.standardization.units
         size = f"{np.mean(((y.astype(np.float64) - center) / scale) ** 2):.4g}"
@@ -467,7 +471,7 @@ def _notes(
     among = f" of the {count} that were trained to their end" if stopped.any() else ""
 
     def size(column: str) -> str:
-        form = display.rounded if splits.classes is None else "{:.2%}".format
+        form = "{:.2%}".format if splits.counted else display.rounded
         return form(float(table[column][best]))
 
     words = [

@@ -8,6 +8,7 @@ from jaxnet.data import checks
 from jaxnet.data.dataset import Dataset, Splits
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete, ranks
+from jaxnet.data.targets import MULTI_LABEL
 from jaxnet.errors import InputError, near
 
 
@@ -45,15 +46,19 @@ def splits_of_arrays(
     parts = [part for part in ("y", "y_test", "y_validation") if part in arrays]
     classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else None
     notes = ()
-    if classes is None:
+    several = any(arrays[part].ndim == 2 for part in parts) or reading.task == MULTI_LABEL
+    if classes is None and not several:
         arrays, classes, notes = _labeled(arrays, parts, reading.task, where)
-    kind = reading.inputs
-    train = checks.dataset(arrays["x"], arrays["y"], classes=classes, where=where, kind=kind)
+    kind, task = reading.inputs, reading.task if several else None
+    train = checks.dataset(
+        arrays["x"], arrays["y"], classes=classes, task=task, where=where, kind=kind
+    )
     given = {
         part: checks.dataset(
             arrays[f"x_{part}"],
             arrays[f"y_{part}"],
-            classes=train.classes,
+            classes=train.schema.target_names if several else train.classes,
+            task=train.task if several else None,
             where=f"{where} ({part})",
             kind=kind,
         )

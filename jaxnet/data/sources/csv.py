@@ -15,8 +15,8 @@ from jaxnet.data import checks
 from jaxnet.data.dataset import Dataset, Splits
 from jaxnet.data.leaks import described as described_leak
 from jaxnet.data.leaks import leaks
-from jaxnet.data.schema import Column
-from jaxnet.data.sources.labels import Target, leave_out_labels, target_of, unlabeled
+from jaxnet.data.schema import Column, Schema
+from jaxnet.data.sources.labels import Target, leave_out_labels, target_of, targets_of, unlabeled
 from jaxnet.data.sources.remedy import or_explain
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete, grouped, partition, ranks
@@ -110,14 +110,22 @@ def splits_of_frame(frame: Frame, reading: Reading) -> Splits:
 
 def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Splits:
     """Splits of the columns of a table. path: the file, for messages; title: name of the data."""
-    label, names = _columns(path, cells, reading)
-    table, problems = reading.table, _named_twice(cells, reading, label)
-    notes = [*cells.notes, *leave_out_labels(path, label, cells, reading)]
-    needed = {"label": label, "group": reading.groups, "order": reading.order}
-    problems += unlabeled(label, cells, reading)
+    labels, names = _columns(path, cells, reading)
+    several, label = reading.several, labels[0]
+    table, problems = reading.table, _named_twice(cells, reading, labels)
+    notes = [*cells.notes]
+    if not several:
+        notes += leave_out_labels(path, label, cells, reading)
+    needed = [*(("label", each) for each in labels)]
+    needed += [("group", reading.groups), ("order", reading.order)]
+    for each in labels:
+        problems += unlabeled(each, cells, reading)
     _, more = _leave_out_gaps(path, cells, needed)
     notes += more
-    target, more = target_of(path, label, cells, reading)
+    if several:
+        target, more = targets_of(path, labels, cells, reading)
+    else:
+        target, more = target_of(path, label, cells, reading)
     problems += more
     identifiers = identifiers_of(cells, names, table)
     if target is not None and not (reading.groups or reading.order or reading.ungrouped):
@@ -133,32 +141,38 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
     order, more = _order(reading.order, cells, table)
     problems += more
     if target is None or problems:
-        raise Unusable(path, [*problems, *unreadable(kinds.columns, cells)], label)
-    y, classes, column, task = target
+        unusable = [*problems, *unreadable(kinds.columns, cells)]
+        raise Unusable(path, unusable, None if several else label)
+    y, classes, column, task, *_ = target
     groups = None if reading.groups is None else _plain(cells[reading.groups])
     if groups is not None and classes is not None:
         notes += _never_tested(groups, y, classes, reading.groups)
-    rows = _parts(y, classes, groups, order, reading)
+    rows = _parts(y, target.schema, groups, order, reading)
     inputs = _inputs(path, label, cells, table, kinds, rows)
     _check_tokens(path, inputs.columns, reading)
-    data = checks.dataset(inputs.x, y, classes=classes, where=str(path), kind=reading.inputs)
+    data = checks.dataset(
+        inputs.x,
+        y,
+        classes=target.schema.target_names if several else classes,
+        task=target.schema.task if several else None,
+        where=str(path),
+        kind=reading.inputs,
+    )
     learned_of = {
+        "targets": target.targets,
         "columns": inputs.columns,
         "label": column,
         "grouped_by": reading.groups,
         "missing": None if table.missing is None else tuple(table.missing),
     }
     data = grouped(replace(data, schema=replace(data.schema, **learned_of)), groups)
-    leaking = (
-        described_leak(each, regression=classes is None)
-        for each in leaks(data, np.concatenate(rows[1:]))
-    )
+    leaking = _leaking(data, np.concatenate(rows[1:]))
     return complete(
         {"train": data},
         reading,
         name=title,
         where=str(path),
-        notes=(*notes, *inputs.notes, *leaking, f"label: {label!r}", task),
+        notes=(*notes, *inputs.notes, *leaking, _label_note(labels), task),
         order=order,
         rows=rows,
     )
@@ -173,6 +187,24 @@ def _check_tokens(path: Path | str, columns: Sequence[Column], reading: Reading)
                 "..., but tokens are one whole number in each column; number its values, or leave "
                 f"it out with --drop-columns {shlex.quote(column.name)} (drop_columns=)"
             )
+
+
+def _label_note(labels: Sequence[str]) -> str:
+    listed = ", ".join(map(repr, labels))
+    return f"label{'s' * (len(labels) > 1)}: {listed}"
+
+
+def _leaking(data: Dataset, rows: np.ndarray) -> tuple[str, ...]:
+    """Notes on the columns that almost equal a label."""
+    if data.targets is None:
+        found = leaks(data, rows)
+        return tuple(described_leak(each, regression=data.classes is None) for each in found)
+    notes, classes = [], ("no", "yes") if data.schema.multi_label else None
+    for name, y in zip(data.schema.target_names, np.asarray(data.y).T, strict=True):
+        schema = replace(data.schema, targets=None, multi_label=False, classes=classes)
+        found = leaks(replace(data, y=y, schema=schema), rows)
+        notes += [f"{name!r}: {described_leak(each, regression=classes is None)}" for each in found]
+    return tuple(notes)
 
 
 def _texts(reading: Reading) -> set[str]:
@@ -226,10 +258,10 @@ def _inputs(
     return Inputs(encoded.x, columns, notes)
 
 
-def _columns(path: Path | str, cells: Cells, reading: Reading) -> tuple[str, list[str]]:
-    """(the label, the columns that may become inputs), as far as options say so."""
+def _columns(path: Path | str, cells: Cells, reading: Reading) -> tuple[tuple[str, ...], list[str]]:
+    """(the labels, the columns that may become inputs), as far as options say so."""
     for wanted in (
-        reading.label,
+        *reading.labels,
         reading.groups,
         reading.order,
         *reading.drop_columns,
@@ -242,29 +274,34 @@ def _columns(path: Path | str, cells: Cells, reading: Reading) -> tuple[str, lis
             )
     used = [name for name in cells if name not in reading.drop_columns]
     reading.refuse_none(used, str(path))
-    label = label_of(used, reading.label, (reading.groups, reading.order))
-    if label is None or label in (reading.groups, reading.order, *reading.drop_columns):
-        raise InputError(
-            f"{path}: the label column {label!r} is used otherwise; name another with --label "
-            "(label=)"
-        )
-    names = [name for name in used if name not in (label, reading.groups, reading.order)]
+    labels = reading.labels
+    if not labels:
+        last = label_of(used, None, (reading.groups, reading.order))
+        labels = () if last is None else (last,)
+    for label in labels or (None,):
+        if label is None or label in (reading.groups, reading.order, *reading.drop_columns):
+            raise InputError(
+                f"{path}: the label column {label!r} is used otherwise; name another with --label "
+                "(label=)"
+            )
+    names = [name for name in used if name not in (*labels, reading.groups, reading.order)]
     if not names:
         raise InputError(
-            f"{path}: has no column beside the label {label!r}; it needs at least one to learn from"
+            f"{path}: has no column beside the label {', '.join(map(repr, labels))}; it needs at "
+            "least one to learn from"
         )
     checks.fractions(reading.validation, reading.test, reading.seed)
-    return label, names
+    return labels, names
 
 
-def _named_twice(cells: Cells, reading: Reading, label: str) -> list[Problem]:
+def _named_twice(cells: Cells, reading: Reading, labels: Sequence[str]) -> list[Problem]:
     """The names that more than one column has."""
     dropped = {name for name, kind in reading.table.types.items() if kind == "drop"}
     return [
         Problem(
             f"has more than one column named {name!r}; rename all but one, or leave them out with "
             f"--drop-columns {shlex.quote(name)} (drop_columns=)",
-            None if name in (label, reading.groups, reading.order) else {"drop_columns": (name,)},
+            None if name in (*labels, reading.groups, reading.order) else {"drop_columns": (name,)},
         )
         for name in cells.twice
         if name not in dropped and name not in reading.drop_columns
@@ -279,13 +316,13 @@ def _grouped(
     target: Target,
 ) -> tuple[Reading, Target, tuple[str, ...]]:
     """Choose an identifier for groups, where one can be, and leave out the rows without it."""
-    y, classes = target.y, target.classes
+    y = target.y
 
     def refused(name: str) -> str | None:
-        return _undivided(cells[name], y, classes, reading)
+        return _undivided(cells[name], y, target.schema, reading)
 
     chosen, notes = grouping(identifiers, len(y), reading.parts, refused)
-    kept, more = _leave_out_gaps(path, cells, {"group": chosen})
+    kept, more = _leave_out_gaps(path, cells, [("group", chosen)])
     target = target if kept is None else target._replace(y=y[kept])
     return replace(reading, groups=chosen), target, (*notes, *more)
 
@@ -351,22 +388,22 @@ def read_table(
 
 def _parts(
     y: np.ndarray,
-    classes: tuple[str, ...] | None,
+    schema: Schema,
     groups: np.ndarray | None,
     order: np.ndarray | None,
     reading: Reading,
 ) -> list[np.ndarray]:
     """The rows of the test, the validation and the training set."""
-    whole = grouped(Dataset(np.zeros((len(y), 0), np.float32), y, classes), groups)
+    whole = grouped(Dataset(np.zeros((len(y), 0), np.float32), y, schema=schema), groups)
     return partition(whole, (reading.test, reading.validation), reading.seed, order=order)
 
 
 def _undivided(
-    values: "pa.ChunkedArray", y: np.ndarray, classes: tuple[str, ...] | None, reading: Reading
+    values: "pa.ChunkedArray", y: np.ndarray, schema: Schema, reading: Reading
 ) -> str | None:
     """Why rows cannot be kept together by the values of a column; None where they can."""
-    full = np.asarray(values.is_valid())
-    *_, training = _parts(y[full], classes, _plain(values.drop_null()), None, reading)
+    full, classes = np.asarray(values.is_valid()), schema.classes
+    *_, training = _parts(y[full], schema, _plain(values.drop_null()), None, reading)
     lost = np.setdiff1d(np.arange(len(classes or ())), y[full][training])
     if not lost.size:
         return None
@@ -389,14 +426,14 @@ def _never_tested(
 
 
 def _leave_out_gaps(
-    path: Path | str, cells: Cells, needed: dict[str, str | None]
+    path: Path | str, cells: Cells, needed: Sequence[tuple[str, str | None]]
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Leave out the rows without a label, group or order value, and say how many there are.
 
     Args:
         path: the file, for messages.
         cells: the columns of the table, which lose these rows.
-        needed: names of columns, by what they are for.
+        needed: what columns are for, and their names.
 
     Returns:
         ((rows,) whether each row is kept; None where all are, a note).
@@ -405,8 +442,8 @@ def _leave_out_gaps(
         InputError: where no row is left.
     """
     full = {
-        what: np.asarray(cells[name].is_valid())
-        for what, name in needed.items()
+        (what, name): np.asarray(cells[name].is_valid())
+        for what, name in needed
         if name is not None and cells[name].null_count
     }
     if not full:
@@ -415,14 +452,13 @@ def _leave_out_gaps(
     rows = len(keep)
     if not keep.any():
         raise InputError(
-            f"{path}: no row has a value in {' and '.join(repr(needed[what]) for what in full)}; "
+            f"{path}: no row has a value in {' and '.join(repr(name) for _, name in full)}; "
             "name other columns, or fill the gaps"
         )
     cells.keep(keep)
     each = (
-        f"{rows - int(own.sum()):,} without {'an' if what == 'order' else 'a'} {what} "
-        f"({needed[what]!r})"
-        for what, own in full.items()
+        f"{rows - int(own.sum()):,} without {'an' if what == 'order' else 'a'} {what} ({name!r})"
+        for (what, name), own in full.items()
     )
     note = f"left out: {rows - int(keep.sum()):,} of {rows:,} rows, {' and '.join(each)}"
     return keep, (note,)

@@ -7,6 +7,8 @@ from jaxtyping import Num
 
 from jaxnet.data.dataset import Dataset
 from jaxnet.data.schema import Column, Schema
+from jaxnet.data.sources.labels import targets_of
+from jaxnet.data.sources.request import Reading
 from jaxnet.data.tables.cells import Cells
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, numbers_of_frame
 from jaxnet.data.tables.inputs import encode
@@ -64,6 +66,8 @@ def dataset_of_frame(
             "dataset is a data frame, but the network did not learn from a table; give "
             "jaxnet.Dataset(x, y, run.classes), with classes from 0"
         )
+    if schema.targets is not None:
+        return _several_of_frame(frame, schema, label, groups)
     column = schema.label if label is None else Column(label)
     if column is None:
         raise InputError(
@@ -80,20 +84,56 @@ def dataset_of_frame(
             raise InputError(
                 f"{FRAME}: has no column {name!r}{near(name, cells, 'its columns are')}"
             )
-    grouped_by = groups or schema.grouped_by
     notes = _leave_out_gaps(cells, "label", column.name)
-    codes = None
-    if grouped_by in cells:
-        notes += _leave_out_gaps(cells, "group", grouped_by)
-        codes, _ = distinct(cells[grouped_by])
-    elif grouped_by is not None:
-        notes += (
-            f"no column {grouped_by!r}, by which the rows were grouped: each row counts as "
-            "independent of the others",
-        )
+    codes, more = _group_codes(cells, groups or schema.grouped_by)
+    notes += more
     y = _labels(column, cells, schema.classes)
     x, more = _encoded(cells, schema.columns)
     return Dataset(x, y, schema=schema, groups=codes), (*notes, *more)
+
+
+def _group_codes(cells: Cells, grouped_by: str | None) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """(the number of the group of each row; None where there are none, notes)."""
+    if grouped_by is None:
+        return None, ()
+    if grouped_by not in cells:
+        return None, (
+            f"no column {grouped_by!r}, by which the rows were grouped: each row counts as "
+            "independent of the others",
+        )
+    notes = _leave_out_gaps(cells, "group", grouped_by)
+    return distinct(cells[grouped_by])[0], notes
+
+
+def _several_of_frame(
+    frame: Frame, schema: Schema, label: str | None, groups: str | None
+) -> tuple[Dataset, tuple[str, ...]]:
+    """`dataset_of_frame` for a network that learned several labels or values."""
+    if label is not None:
+        raise InputError(
+            f"label is {label!r}, but the network learned several: "
+            f"{', '.join(map(repr, schema.target_names))}; leave it out"
+        )
+    assert schema.targets is not None
+    assert schema.columns is not None
+    asked = [name for name in (groups or schema.grouped_by,) if name is not None]
+    cells = _cells(frame, (*schema.columns, *schema.targets), schema, (), asked)
+    names = schema.target_names
+    for name in (*names, *([] if groups is None else [groups])):
+        if name not in cells:
+            raise InputError(
+                f"{FRAME}: has no column {name!r}{near(name, cells, 'its columns are')}"
+            )
+    notes = ()
+    for name in names:
+        notes += _leave_out_gaps(cells, "label", name)
+    codes, more = _group_codes(cells, groups or schema.grouped_by)
+    reading = Reading(task=schema.task)
+    found, problems = targets_of(FRAME, names, cells, reading)
+    if found is None:
+        raise InputError(f"{FRAME}: {problems[0].why}")
+    x, encoding = _encoded(cells, schema.columns)
+    return Dataset(x, found.y, schema=schema, groups=codes), (*notes, *more, *encoding)
 
 
 def _cells(

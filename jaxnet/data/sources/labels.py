@@ -1,13 +1,15 @@
 """The labels of a table: which class or value each row has, and which rows have none."""
 
 import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxnet.data import checks
-from jaxnet.data.schema import Column
+from jaxnet.data import checks, targets
+from jaxnet.data.schema import Column, Schema
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.tables import numbers
 from jaxnet.data.tables.cells import Cells
@@ -20,6 +22,7 @@ from jaxnet.errors import InputError, near
 
 MOST_UNLABELED = 0.05  # share of the rows
 FEWEST = 3  # rows of a class, one for each part
+ANSWERS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 MOST_ODD = 10  # labels that a command line leaves out
 
 
@@ -29,14 +32,24 @@ class Target(NamedTuple):
     Attributes:
         y: (rows,) class numbers or values.
         classes: names of the classes; None for a regression.
-        column: the column of the labels, with the unit of its numbers.
+        column: the column of the labels, with the unit of its numbers; None where there are
+            several.
         why: why it is this task.
+        targets: the columns of y where there are several.
+        multi_label: whether they are yes/no labels.
     """
 
     y: np.ndarray
     classes: tuple[str, ...] | None
-    column: Column
+    column: Column | None
     why: str
+    targets: tuple[Column, ...] | None = None
+    multi_label: bool = False
+
+    @property
+    def schema(self) -> Schema:
+        """What y means."""
+        return Schema(self.classes, targets=self.targets, multi_label=self.multi_label)
 
 
 def unlabeled(label: str, cells: Cells, reading: Reading) -> list[Problem]:
@@ -152,6 +165,58 @@ def target_of(
             {"task": "regression"} if either and many else cure,
         )
     ]
+
+
+def targets_of(
+    path: Path | str, names: Sequence[str], cells: Cells, reading: Reading
+) -> tuple[Target | None, list[Problem]]:
+    """Read several labels or values of each row.
+
+    Args:
+        path: the file, for messages.
+        names: the columns of the labels.
+        cells: the columns of the table.
+        reading: what `load` was asked for.
+
+    Returns:
+        (what a network learns; None where a label cannot be used, problems).
+
+    Raises:
+        InputError: where it is not clear what labels mean, and for what is no yes/no label.
+    """
+    found, problems = list[Target](), list[Problem]()
+    for name in names:
+        try:
+            found.append(_one_of_several(path, name, cells, reading))
+        except Refused as error:
+            problems.append(error.problem)
+    if problems:
+        return None, problems
+    y = np.stack([each.y.astype(np.float64) for each in found], 1)
+    wanted = reading.task
+    if wanted is None and not ((y == 0) | (y == 1)).all():
+        wanted = "regression"
+    y, meaning = targets.several(y, task=wanted, names=names, at=f"{path}: ", cure=checks.GAPS_CURE)
+    why = "that was asked for" if reading.task else "the label columns hold numbers"
+    columns = tuple(each.column for each in found if each.column is not None)
+    return Target(y, None, None, f"task: {wanted}, since {why}", columns, meaning.multi_label), []
+
+
+def _one_of_several(path: Path | str, name: str, cells: Cells, reading: Reading) -> Target:
+    """One of several labels or values, as numbers. Raises Refused where it cannot be used."""
+    import pyarrow as pa
+
+    if reading.task == targets.MULTI_LABEL and pa.types.is_string(cells[name].type):
+        codes, names = distinct(cells[name])
+        odd = [each for each in names if each.lower() not in ANSWERS]
+        if odd:
+            raise Refused(
+                f"the label {name!r} has {odd[0]!r}, which is neither yes nor no; write 1 or 0, "
+                "true or false, yes or no"
+            )
+        y = np.array([ANSWERS[each.lower()] for each in names])[codes]
+        return Target(y, None, Column(name), "")
+    return _label(path, name, cells, replace(reading, task="regression"))
 
 
 def _classes(count: int) -> str:

@@ -31,7 +31,7 @@ def load(
     test: float = 0.2,
     seed: int = 0,
     task: str | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     groups: str | None = None,
     order: str | None = None,
     drop_columns: str | Sequence[str] = (),
@@ -54,8 +54,11 @@ def load(
         validation: fraction of the training pool to hold out; 0 for none.
         test: fraction to hold out, where the source has no test set of its own.
         seed: seed of the split.
-        task: "classification" or "regression", where the labels could be either.
-        label: column of a table to learn; by default the last.
+        task: "classification" or "regression", where the labels could be either; "multi-label" for
+            several independent yes/no labels, of label columns or of an array y (rows, labels).
+        label: column of a table to learn; by default the last. Several names are several values,
+            or with the task "multi-label" several yes/no labels, in cells of 0 and 1, true and
+            false, or yes and no.
         groups: column or array to split by, as in `split`. By default, and without an order, the
             column of a table that looks like an identifier and has values in more than one row, if
             there is one; "none" for no groups. The groups of x_test and x_validation are in arrays

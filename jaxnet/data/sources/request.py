@@ -38,7 +38,7 @@ class Reading:
     test: float = 0.2
     seed: int = 0
     task: str | None = None
-    label: str | None = None
+    label: str | tuple[str, ...] | None = None
     groups: str | None = None
     order: str | None = None
     drop_columns: tuple[str, ...] = ()
@@ -55,7 +55,20 @@ class Reading:
     @property
     def named(self) -> tuple[str, ...]:
         """The columns that were named for what they are: label, groups and order."""
-        return tuple(name for name in (self.label, self.groups, self.order) if name is not None)
+        others = (name for name in (self.groups, self.order) if name is not None)
+        return (*self.labels, *others)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns that were named as labels or values to learn; () where none was."""
+        if self.label is None:
+            return ()
+        return (self.label,) if isinstance(self.label, str) else self.label
+
+    @property
+    def several(self) -> bool:
+        """Whether several labels or values of each example are asked for."""
+        return isinstance(self.label, tuple) or self.task == "multi-label"
 
     def needs(self, column: str) -> bool:
         """Whether a column of a table is not left out."""
@@ -107,9 +120,13 @@ class Reading:
         """
         if data_dir is not None:
             check_path("data_dir", data_dir)
+        if isinstance(given.get("label"), list | tuple | np.ndarray):
+            given["label"] = _several_names(given["label"])
         for what in ("label", "groups", "order"):
-            if given.get(what) is not None:
-                check_text(what, given[what], "the name of a column, or leave it out")
+            value = given.get(what)
+            if value is None or (what == "label" and isinstance(value, tuple)):
+                continue
+            check_text(what, value, "the name of a column, or leave it out")
         names = (
             (drop_columns,)
             if isinstance(drop_columns, str)
@@ -182,3 +199,13 @@ class Reading:
                 f"{where}: has no {name!r} for {what}{near(name, columns, 'it holds')}"
             )
         return np.asarray(columns[name])
+
+
+def _several_names(given: Any) -> str | tuple[str, ...]:
+    """The names of several label columns; a single one is that of an ordinary label."""
+    names = tuple(given)
+    for name in names:
+        check_text("label", name, "names of columns, such as ['tag_a', 'tag_b'], or leave it out")
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"label is {shown(given)}; give the name of each column once")
+    return str(names[0]) if len(names) == 1 else tuple(map(str, names))

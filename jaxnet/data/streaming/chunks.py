@@ -179,7 +179,7 @@ def _chunk(
     each = cut.last if number == cut.chunks - 1 else cut.chunk
     places = len(shards) * each
     x = _aligned((places, *stream.shape), stream.dtype)
-    y = np.empty(places, stream.label_dtype)
+    y = np.empty((places, *stream.rows.label_shape), stream.label_dtype)
     rows, real, bad = np.empty(places, np.int64), np.ones(places, bool), []
     per_chunk, last, place = cut.chunk // cut.block, number == cut.chunks - 1, 0
     longest = -(-len(stream) // cut.shards)

@@ -117,6 +117,10 @@ class Records:
     def whole(self) -> bool:
         return True
 
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return ()
+
     def __len__(self) -> int:
         return self.count
 

@@ -48,6 +48,11 @@ class Rows(Protocol):
         """Names of the classes, if the source knows them."""
         ...
 
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """() where each row has one label or value, (columns,) where it has several."""
+        ...
+
     def __len__(self) -> int: ...
 
     def read(self, first: int, x: np.ndarray, y: np.ndarray) -> dict[int, str]:
@@ -56,7 +61,7 @@ class Rows(Protocol):
         Args:
             first: number of the first row.
             x: (rows, *shape), filled.
-            y: (rows,) float64, filled.
+            y: (rows, *label_shape) float64, filled.
 
         Returns:
             {row: why} for rows that cannot be read.
@@ -71,7 +76,7 @@ class Rows(Protocol):
             count: number of rows.
 
         Returns:
-            (count,) float64.
+            (count, *label_shape) float64.
         """
         ...
 
@@ -97,7 +102,7 @@ class ArrayFiles:
 
     Args:
         folder: a folder with x.npy, (rows, ...) uint8, float32 or float64 in C order, and y.npy,
-            (rows,) whole numbers or floats.
+            (rows,) whole numbers or floats, or (rows, columns) several of each row.
         whole: whether x.npy may hold integers of any type, which are tokens.
 
     Attributes:
@@ -122,10 +127,10 @@ class ArrayFiles:
                 f"{self._x.shape} of {self._x.dtype}; write x.astype(numpy.float32), or float64 "
                 "for large numbers that differ little"
             )
-        if self._y.dtype.kind not in "biuf" or len(self._y.shape) != 1:
+        if self._y.dtype.kind not in "biuf" or len(self._y.shape) not in (1, 2):
             raise InputError(
-                f"{self._y.path}: must hold one number per row, but is {self._y.shape} of "
-                f"{self._y.dtype}; write class numbers or values"
+                f"{self._y.path}: must hold one number for each row, or several, but is "
+                f"{self._y.shape} of {self._y.dtype}; write class numbers or values"
             )
         if self._x.shape[0] != self._y.shape[0]:
             raise InputError(
@@ -137,6 +142,7 @@ class ArrayFiles:
                 f"{self._x.path}: is empty: its shape is {self._x.shape}; give it rows"
             )
         self.classes: tuple[str, ...] | None = None
+        self.label_shape = self._y.shape[1:]
         self.shape, self.dtype, self.whole = (
             self._x.shape[1:],
             self._x.dtype,
@@ -158,7 +164,7 @@ class ArrayFiles:
         return {}
 
     def labels(self, first: int, count: int) -> np.ndarray:
-        raw = np.empty(count, self._y.dtype)
+        raw = np.empty((count, *self.label_shape), self._y.dtype)
         self._y.read(first, raw)
         return raw.astype(np.float64)
 
@@ -244,6 +250,10 @@ class Renumbered:
     @property
     def whole(self) -> bool:
         return True
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return ()
 
     def __len__(self) -> int:
         return len(self.rows)

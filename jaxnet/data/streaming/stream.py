@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxnet import display
-from jaxnet.data import checks, tokens
+from jaxnet.data import checks, targets, tokens
 from jaxnet.data.dataset import Dataset, Splits, Standardization
 from jaxnet.data.precision import Origin
 from jaxnet.data.schema import HasSchema, Schema, takes_parts_of_schema
@@ -102,7 +102,7 @@ class Stream(HasSchema):
     def empty(self) -> Dataset:
         """A Dataset without rows, which tells a network their shape and classes."""
         x_kind, y_kind = self.kinds
-        x, y = np.zeros((0, *self.shape), x_kind), np.zeros(0, y_kind)
+        x, y = np.zeros((0, *self.shape), x_kind), np.zeros((0, *self.rows.label_shape), y_kind)
         return Dataset(x, y, schema=self.schema)
 
     @property
@@ -119,8 +119,8 @@ class Stream(HasSchema):
 
     @property
     def label_dtype(self) -> np.dtype:
-        """The type of y in a chunk: int32 for classes or float32 for values."""
-        return np.dtype(np.int32 if self.classes is not None else np.float32)
+        """The type of y in a chunk: int32 for classes and labels or float32 for values."""
+        return np.dtype(np.int32 if self.counted else np.float32)
 
     @property
     def kinds(self) -> tuple[np.dtype, np.dtype]:
@@ -159,7 +159,7 @@ def stream(
     label: str | None = None,
     corrupt: Literal["stop", "skip"] | str = "stop",
     seed: int = 0,
-    task: Literal["classification", "regression"] | str | None = None,
+    task: Literal["classification", "regression", "multi-label"] | str | None = None,
     data_dir: str | Path | None = None,
     image_size: tuple[int, int] | None = None,
     inputs: tokens.Inputs | str = "numbers",
@@ -181,7 +181,8 @@ def stream(
         corrupt: "stop" raises at a row that cannot be used; "skip" leaves it out.
         seed: seed of the split.
         task: "classification" or "regression"; by default few whole numbers are classes, also as
-            floats, and other floats are a regression.
+            floats, and other floats are a regression. Where y.npy has several columns, floats are
+            several values of each row, and 0 and 1 with "multi-label" several yes/no labels.
         data_dir: folder of TensorFlow Datasets.
         image_size: (height, width) to which images of TensorFlow Datasets are scaled.
         inputs: as in `split`; for tokens all rows are read once, to find the largest id.
@@ -202,7 +203,12 @@ def stream(
         data_dir=data_dir, seed=seed, task=task, label=label, image_size=image_size, inputs=inputs
     )
     rows, own, notes = _source(path, reading, corrupt)
-    rows, classes, counts, why = _classes(rows, task, corrupt)
+    if rows.label_shape or task == targets.MULTI_LABEL:
+        schema, counts, why = _several(rows, task)
+    else:
+        rows, names, counts, why = _classes(rows, task, corrupt)
+        schema = Schema(names)
+    classes = schema.classes
     rng = np.random.default_rng(seed)
     wanted = {
         part: _count(part, size, rows, own.get(part))
@@ -216,13 +222,15 @@ def stream(
         )
     drawn = rng.choice(len(rows), sum(inside.values()), replace=False)
     ids = 0 if inputs == "tokens" else None  # how many there are is not known yet
-    train = Stream(rows, np.sort(drawn), schema=Schema(classes, vocabulary=ids), corrupt=corrupt)
+    asked = replace(schema, vocabulary=ids)
+    train = Stream(rows, np.sort(drawn), schema=asked, corrupt=corrupt)
     some = _random_rows(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
     some = checks.in_storage_types(some)
     statistics = Standardization.of(some)
-    schema = Schema(classes, checks.pixel_max_of(np.asarray(some.x)))
     if inputs == "tokens":
-        schema = Schema(classes, vocabulary=_count_ids(train))
+        schema = replace(schema, vocabulary=_count_ids(train))
+    else:
+        schema = replace(schema, pixel_max=checks.pixel_max_of(np.asarray(some.x)))
     train = replace(
         train, schema=schema, origin=statistics.origin, target_origin=statistics.target_origin
     )
@@ -312,6 +320,12 @@ def _source(
         from jaxnet.data.streaming import parquet
 
         exact = reading.inputs == "tokens"
+        if isinstance(reading.label, tuple):
+            raise InputError(
+                f"label is {reading.label!r}, but a stream reads one label column of Parquet; save "
+                "x.npy and y.npy, with a column of y for each label, or read the table with "
+                "jaxnet.load"
+            )
         rows = parquet.rows_of_parquet(folder, reading.label, corrupt, exact=exact)
         labels = [
             f"left out: {name!r}, the row labels of pandas" for name in parquet.left_out(folder)
@@ -355,12 +369,31 @@ def _in_memory(stream: Stream, numbers: np.ndarray) -> Dataset:
     """
     rows = np.sort(numbers)
     x, real = np.empty((len(rows), *stream.shape), stream.rows.dtype), np.ones(len(rows), bool)
-    y = np.empty(len(rows), np.float64 if stream.classes is None else np.int32)
+    kind = np.int32 if stream.counted else np.float64
+    y = np.empty((len(rows), *stream.rows.label_shape), kind)
     if fill(stream, rows, x, y, real):
         if not real.any():
             fill(replace(stream, corrupt="stop"), rows, x, y, real)  # raises the reason
         x, y = x[real], y[real]
     return Dataset(x, y, schema=stream.schema)
+
+
+def _several(rows: Rows, task: str | None) -> tuple[Schema, None, str]:
+    """(what several labels or values of each row mean, no counts, a note)."""
+    if task is not None:
+        check_known("task", task, checks.TASKS)
+    if not rows.label_shape:
+        raise InputError(
+            f"{rows.named(0, 'y')}: holds one label for each row, but several yes/no labels were "
+            "asked for; write y.npy with a column for each label"
+        )
+    _, first = next(label_pieces(rows))
+    sound = first[np.isfinite(first).all(1)]
+    sound = sound.astype(np.int64) if rows.whole and len(sound) else sound
+    at = f"{rows.named(0, 'y')}: "
+    schema = targets.several(sound, task=task, names=None, at=at, cure=checks.GAPS_CURE)[1]
+    why = "that was asked for" if task else "y has several columns of floats"
+    return schema, None, f"task: {schema.task}, since {why}"
 
 
 def _classes(
@@ -531,7 +564,7 @@ def fill(
     """
     if len(rows) == 0:
         return []
-    labels = np.empty(len(rows), np.float64)
+    labels = np.empty((len(rows), *stream.rows.label_shape), np.float64)
     raw = x if x.dtype == stream.rows.dtype else np.empty(x.shape, stream.rows.dtype)
     found: dict[int, str] = {}
     for begin, end in itertools.pairwise(
@@ -566,6 +599,11 @@ def fill(
     return sorted(found)
 
 
+def _listed(label: np.ndarray) -> str:
+    """One label or several as text."""
+    return ", ".join(f"{value:g}" for value in np.ravel(label))
+
+
 def _unusable(
     stream: Stream,
     rows: np.ndarray,
@@ -578,14 +616,17 @@ def _unusable(
     read; x, values: as they are kept.
     """
     found = {}
-    if stream.classes is None:
+    if stream.schema.multi_label:
+        wrong, what = ~np.isin(labels, (0, 1)).all(-1), "but labels are 0 for no and 1 for yes"
+    elif stream.classes is None:
         wrong, what = ~(np.abs(values) <= LARGEST), "which is no finite number"
+        wrong = wrong if wrong.ndim == 1 else wrong.any(-1)
     else:
         wrong = ~_is_class_number(labels, len(stream.classes))
         what = f"but classes are numbered 0 to {len(stream.classes) - 1}"
     for place in np.flatnonzero(wrong).tolist():
         found[int(rows[place])] = (
-            f"{stream.rows.named(int(rows[place]), 'y')} has label {labels[place]:g}, {what}"
+            f"{stream.rows.named(int(rows[place]), 'y')} has label {_listed(labels[place])}, {what}"
         )
     if x.dtype.kind == "f":
         with np.errstate(all="ignore"):

@@ -1,5 +1,6 @@
 """Figures of single examples: confusions, mistakes, augmented images, and predicted values."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -12,6 +13,8 @@ from jaxnet import arrays
 from jaxnet.data import Augmentation, Standardization
 from jaxnet.data.augmentation import augment
 from jaxnet.report.figures.axes import INK, MOST_DOTS, TRAIN, draw_tiles, label_axes, literal, save
+
+MOST_PANELS = 6  # values of an example that are drawn, each in a panel
 
 
 def confusion(
@@ -162,20 +165,31 @@ def augmented(
 
 
 def values(
-    y: Float[np.ndarray, " examples"], predictions: Float[np.ndarray, " examples"], path: Path
+    y: Float[np.ndarray, "examples ..."],
+    predictions: Float[np.ndarray, "examples ..."],
+    path: Path,
+    names: Sequence[str] = (),
 ) -> None:
     """Draw predicted over true values of the test set; points on the line are right.
 
     Args:
-        y: (examples,) true values.
-        predictions: (examples,) predicted values.
+        y: (examples,) true values; (examples, columns) of several, each in a panel of its own.
+        predictions: predicted values, of the same shape.
         path: the file.
+        names: the name of each of several values; those beyond MOST_PANELS are not drawn.
     """
-    figure = Figure(figsize=(4.5, 4.5))
-    axes = figure.add_axes((0.16, 0.12, 0.8, 0.84))
-    axes.axline((float(y[0]), float(y[0])), slope=1, color=INK, linewidth=1, linestyle=":")
-    axes.scatter(
-        y, predictions, s=10, color=TRAIN, alpha=0.6, linewidths=0, rasterized=len(y) > MOST_DOTS
+    columns = (
+        [(y, predictions, "")] if y.ndim == 1 else list(zip(y.T, predictions.T, names, strict=True))
     )
-    label_axes(axes, "true value, test set", "prediction")
+    columns = columns[:MOST_PANELS]
+    figure = Figure(figsize=(4.5 * len(columns), 4.5))
+    for place, (true, said, name) in enumerate(columns):
+        axes = figure.add_axes(((place + 0.16) / len(columns), 0.12, 0.8 / len(columns), 0.84))
+        start = (float(true[0]), float(true[0]))
+        axes.axline(start, slope=1, color=INK, linewidth=1, linestyle=":")
+        axes.scatter(
+            true, said, s=10, color=TRAIN, alpha=0.6, linewidths=0, rasterized=len(y) > MOST_DOTS
+        )
+        what = f"{name}: true value, test set" if name else "true value, test set"
+        label_axes(axes, what, "prediction")
     save(figure, path)

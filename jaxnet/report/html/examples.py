@@ -8,8 +8,10 @@ from jaxtyping import Float, Int, Num
 from PIL import Image
 
 from jaxnet import arrays
+from jaxnet.data.schema import Schema
 from jaxnet.display import rounded
 from jaxnet.report.html.document import png, table, text
+from jaxnet.stats.several import wrong_answers
 
 MOST_WRONG = 40
 LIKELY = 3  # most probable classes that are shown for each example
@@ -82,6 +84,47 @@ def wrong_values(
     return table(
         ["test example", "true value", "prediction", "difference"],
         rows,
+        caption="largest errors first",
+    )
+
+
+def wrong_several(
+    y: Num[np.ndarray, "examples columns"],
+    predictions: Float[np.ndarray, "examples columns"],
+    schema: Schema,
+) -> str:
+    """The test examples with the most wrong answers, or with the largest errors of several values,
+    as HTML.
+
+    Args:
+        y: (examples, columns) true values, or 0 and 1.
+        predictions: (examples, columns) predicted values, or log-probabilities of yes.
+        schema: what the columns mean.
+
+    Returns:
+        The HTML.
+    """
+    if schema.multi_label:
+        off = wrong_answers(predictions, y).mean(1)
+        words = np.where(np.exp(predictions) > 0.5, "yes", "no"), np.where(y == 1, "yes", "no")
+        said = [
+            [f"{a} (true: {b})" for a, b in zip(*each, strict=True)]
+            for each in zip(*words, strict=True)
+        ]
+    else:
+        spread = np.maximum(y.std(0), np.finfo(np.float32).tiny)
+        off = (np.abs(predictions - y) / spread).mean(1)
+        said = [
+            [
+                f"{rounded(float(a), 5)} (true: {rounded(float(b), 5)})"
+                for a, b in zip(*each, strict=True)
+            ]
+            for each in zip(predictions, y, strict=True)
+        ]
+    shown = np.argsort(-off, kind="stable")[: MOST_WRONG // 2]
+    return table(
+        ["test example", *map(text, schema.target_names)],
+        [(f"{i}", *said[i]) for i in shown],
         caption="largest errors first",
     )
 

@@ -139,7 +139,8 @@ def number(value: Any, *, percent: bool = False) -> str:
 
 
 def _regression(result: Mapping[str, Any]) -> bool:
-    return result["dataset"]["classes"] is None
+    about = result["dataset"]
+    return about.get("task", "classification" if about["classes"] else "regression") == "regression"
 
 
 def _top(result: dict[str, Any]) -> str:
@@ -556,7 +557,25 @@ def _decompositions(diagnosis: dict[str, Any] | None) -> str:
     )
 
 
+def _of_each(result: dict[str, Any]) -> str:
+    """The test set's metrics of each label or value."""
+    names, caption = result["dataset"]["targets"], "test set, each of them alone"
+    if found := result.get("test_labels"):
+        rows = [
+            (text(name), *(number(found[what][i], percent=what != "auc") for what in found))
+            for i, name in enumerate(names)
+        ]
+        return table(["label", "precision", "recall", "F1", "AUC"], rows, caption=caption)
+    rows = [
+        (text(name), number(each["rmse"]), number(each["r2"]))
+        for name, each in zip(names, result.get("test_outputs", ()), strict=False)
+    ]
+    return table(["value", "RMSE", "R²"], rows, caption=caption)
+
+
 def _confusion(result: dict[str, Any], figures: Path) -> str:
+    if result["dataset"].get("targets"):
+        return _of_each(result)
     classes, found = result["dataset"]["classes"], result.get("test_classes")
     if classes is None or found is None:
         return ""

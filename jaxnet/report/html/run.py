@@ -8,10 +8,10 @@ import numpy as np
 
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
-from jaxnet.engine.prediction import ClassMetrics, Metrics
+from jaxnet.engine.prediction import ClassMetrics, Metrics, ValueMetrics
 from jaxnet.models.model import Model
 from jaxnet.report import figures
-from jaxnet.report.html.examples import wrong_classes, wrong_values
+from jaxnet.report.html.examples import wrong_classes, wrong_several, wrong_values
 from jaxnet.report.html.page import page
 from jaxnet.report.html.playground import playground
 
@@ -44,7 +44,7 @@ def draw(
             {name: each.error for name, each in metrics.items()},
             (result["target_error"] or 0.0) + result["tolerance"],
         )
-        figures.ladder(errors, to / "ladder.png", limit=limit, regression=splits.classes is None)
+        figures.ladder(errors, to / "ladder.png", limit=limit, regression=not splits.counted)
     if run.recipe.augmentation is not None and splits.train.pixel_max is not None:
         some = np.asarray(splits.train.x[:5])
         figures.augmented(
@@ -55,8 +55,9 @@ def draw(
             to / "augmented.png",
         )
     test, x, y = metrics["test"], np.asarray(splits.test.x), np.asarray(splits.test.y)
+    if isinstance(test, ValueMetrics):
+        figures.values(y, outputs["test"], to / "values.png", splits.schema.target_names)
     if not isinstance(test, ClassMetrics) or splits.classes is None:
-        figures.values(y, outputs["test"], to / "values.png")
         return
     figures.confusion(test.confusion, splits.classes, to / "confusion.png")
     if result["calibration"] is not None:
@@ -89,10 +90,11 @@ def html(
         The text of report.html.
     """
     x, y = np.asarray(splits.test.x), np.asarray(splits.test.y)
-    wrong = (
-        wrong_values(y, outputs)
-        if splits.classes is None
-        else wrong_classes(x, y, outputs, splits.classes, splits.test.pixel_max)
-    )
+    if splits.targets is not None:
+        wrong = wrong_several(y, outputs, splits.schema)
+    elif splits.classes is None:
+        wrong = wrong_values(y, outputs)
+    else:
+        wrong = wrong_classes(x, y, outputs, splits.classes, splits.test.pixel_max)
     play = playground(model, runs, splits)
     return page(result, pictures, wrong=wrong, playground=play.html, read=play.read)
