@@ -35,7 +35,7 @@ def several(
     """
     yes_no = task == MULTI_LABEL
     if y.ndim != 2 or (y.shape[1] < 2 and not yes_no) or not y.shape[1]:
-        wanted = "one column for each label" if yes_no else "one label or value for each example"
+        wanted = "one column per label" if yes_no else "one label or value per example"
         fix = "give y[:, None] for a single label" if yes_no else "give y.reshape(-1)"
         raise InputError(f"{at}y must hold {wanted}, but has shape {y.shape}; {fix}")
     if y.dtype.kind not in "biuf":
@@ -70,7 +70,7 @@ def _refuse_labels(y: np.ndarray, at: str) -> None:
     as_values = 'for values give floats, or task="regression" (--task regression)'
     if zero_one and len(y) and (y.sum(1) == 1).all():
         raise InputError(
-            f"{at}y must hold one label for each example, but has shape {y.shape}; for "
+            f"{at}y must hold one label per example, but has shape {y.shape}; for "
             f"one-hot labels pass y.argmax(1); {AS_LABELS}"
         )
     if zero_one or y.dtype.kind != "f":

@@ -90,7 +90,8 @@ def test_wrong_arguments_are_refused_as_by_any_class(wrong, message):
 def test_the_signature_says_what_can_be_given():
     names = [*inspect.signature(Dataset).parameters]
     by_place = ["x", "y", "classes", "pixel_max", "groups", "columns"]
-    named = ["label", "grouped_by", "missing", "fills", "vocabulary", "pad", "schema"]
+    named = ["label", "grouped_by", "missing", "fills", "vocabulary", "pad", "targets"]
+    named += ["multi_label", "schema"]
     assert names == [*by_place, *named]
     assert [field.name for field in fields(Dataset)] == ["x", "y", "schema", "groups"]
 

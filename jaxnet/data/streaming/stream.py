@@ -599,7 +599,7 @@ def fill(
     return sorted(found)
 
 
-def _listed(label: np.ndarray) -> str:
+def _listed(label: np.ndarray | np.floating) -> str:
     """One label or several as text."""
     return ", ".join(f"{value:g}" for value in np.ravel(label))
 
