@@ -374,7 +374,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
         ("x", np.asfortranarray(x), "x.npy: is in Fortran order"),
         ("x", x[:39], "x.npy has 39 rows and y.npy has 40"),
         ("x", x[:, :0], "x.npy: is empty"),
-        ("y", y[:, None], r"y.npy: must hold one number per row, but is \(40, 1\)"),
+        ("y", y[:, None], r"y must hold one label or value per example, but has shape \(40, 1\)"),
         ("y", y.astype(str), "y.npy: must hold one number per row"),
     ]:
         kept = (tmp_path / f"{name}.npy").read_bytes()

@@ -129,7 +129,7 @@ class ArrayFiles:
             )
         if self._y.dtype.kind not in "biuf" or len(self._y.shape) not in (1, 2):
             raise InputError(
-                f"{self._y.path}: must hold one number for each row, or several, but is "
+                f"{self._y.path}: must hold one number per row, or several, but is "
                 f"{self._y.shape} of {self._y.dtype}; write class numbers or values"
             )
         if self._x.shape[0] != self._y.shape[0]:
