@@ -21,6 +21,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.stats import multivariate_normal, norm
 
@@ -91,7 +92,7 @@ def values(rng: np.random.Generator, n: int) -> tuple[dict[str, Estimate], Truth
     """The estimates of one study of values, and what is true of its first network."""
     off, network = mistakes(rng, MEMBERS, n, OUTPUTS)
     y = 2.0 * (SHARED * rng.normal(size=(n, 1)) + OWN * rng.normal(size=(n, OUTPUTS)))
-    ones = np.ones(OUTPUTS, np.float32)
+    ones = jnp.ones(OUTPUTS, jnp.float32)
     own = float((SHARED**2 + OWN**2 + NOISE**2 + network[0, 0] ** 2).mean())
     metrics = value_metrics(y + off[0], y, Standardization(ones[0], ones[0], 0 * ones, ones))
     found = {"error": metrics.error, "R2": metrics.r2}

@@ -451,7 +451,8 @@ def _schema(about: dict[str, Any]) -> Schema:
         None if (grouped_by := about.get("grouped_by")) is None else str(grouped_by),
         None if missing is None else _texts(missing),
         None if (fills := about.get("fills")) is None else tuple(map(float, fills)),
-        *(None if (id_ := about.get(name)) is None else int(id_) for name in ("vocabulary", "pad")),
+        None if (ids := about.get("vocabulary")) is None else int(ids),
+        None if (pad := about.get("pad")) is None else int(pad),
         None if (own := about.get("targets")) is None else tuple(_column(*each) for each in own),
         bool(about.get("multi_label", False)),
     )

@@ -56,7 +56,7 @@ def _of_each(
     """A row for each score of each label or value, where examples have several."""
     rows = []
     for i, name in enumerate(parts[0].get("names") or ()):
-        each = [(part.get("outputs") or part.get("labels"))[i] for part in parts]
+        each = [(part.get("outputs") or part["labels"])[i] for part in parts]
         for score in ("rmse", "r2", "balanced_accuracy", "auc"):
             if score in each[0]:
                 words, percent = SCORES[score]
