@@ -30,7 +30,8 @@ ROOMS = (
     ("jaxnet",),
     ("experiments",),
 )
-GROUND = {"arrays", "display", "errors", "random", "typing"}  # modules in the root of the package
+# modules in the root of the package
+GROUND = {"arrays", "display", "errors", "progress", "random", "typing"}
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 
 

@@ -1,26 +1,34 @@
 """Run a command that begins no run: it reads options and returns an exit status."""
 
 import importlib
+import json
 import sys
-from collections.abc import Callable, Sequence
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any, TypeVar
 
+from jaxnet import progress
 from jaxnet.cli.options import current_words, shared_options
 from jaxnet.cli.parsing import parse
+from jaxnet.diagnostics.findings import Code
 from jaxnet.engine.agreement import check_agreement
-from jaxnet.errors import InputError
+from jaxnet.errors import InputError, check_known
 from jaxnet.report import console
 from jaxnet.runtime import processes
 from jaxnet.runtime.devices import enable_cache, use_cpu_devices
+from jaxnet.runtime.files import plain
 
 Given = TypeVar("Given")
+CLAIMED = 4  # exit status where a finding of --fail-on is claimed
 
 
 def run_command(
     name: str,
     options: type[Given],
     description: str | None,
-    work: Callable[[Given], None],
+    work: Callable[[Given], Mapping[str, Any] | None],
     arguments: Sequence[str] | None = None,
     program: str | None = None,
 ) -> int:
@@ -30,7 +38,8 @@ def run_command(
         name: name of the script.
         options: a dataclass of the options.
         description: description of the script, for --help.
-        work: what is done with the options.
+        work: what is done with the options; it returns the content of result.json, if it writes
+            one.
         arguments: words of the command line; by default those of this process.
         program: what the user typed to start it, for messages; by default
             "python -m experiments.NAME".
@@ -41,13 +50,69 @@ def run_command(
     console.escape_unencodable()
     words = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
     program = program or f"python -m experiments.{name}"
-    given = parse(options, words, program=program, description=description)
-    try:
-        work(given)
-    except InputError as error:
-        console.error(str(error))
-        return 2
+    as_json = "--json" in words
+    lines = sys.stderr if as_json else sys.stdout
+    with progress.command(lines), result_alone(as_json) as show:
+        given = parse(options, words, program=program, description=description)
+        try:
+            show(work(given))
+        except InputError as error:
+            console.error(str(error))
+            return 2
     return 0
+
+
+@contextmanager
+def result_alone(wanted: bool) -> Iterator[Callable[[Mapping[str, Any] | None], None]]:
+    """A context in which standard output is kept for a result as JSON, and everything else goes to
+    standard error.
+
+    Args:
+        wanted: whether that is wanted; if not, nothing changes.
+
+    Yields:
+        A function that prints the content of a result.json, if that is wanted.
+    """
+    if not wanted:
+        yield lambda result: None
+        return
+    output = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield lambda result: print(
+            json.dumps(plain(result), indent=1, allow_nan=False), file=output, flush=True
+        )
+
+
+def claimed(result: Mapping[str, Any], codes: Sequence[str]) -> list[str]:
+    """Which of some findings a result claims.
+
+    Args:
+        result: the content of a result.json.
+        codes: codes of findings.
+
+    Returns:
+        Those that are claimed.
+
+    Raises:
+        InputError: for a code that is unknown.
+    """
+    check_codes(codes)
+    found = {Code(each["code"]) for each in plain(result.get("findings", ())) if each["claimed"]}
+    return [code for code in codes if Code(code) in found]
+
+
+def check_codes(codes: Sequence[str]) -> None:
+    """Refuse codes of findings that are unknown, with InputError."""
+    for code in codes:
+        try:
+            Code(code)
+        except ValueError:
+            check_known("finding", code, [each.value for each in Code])
+
+
+def open_page(folder: Path) -> None:
+    """Open the page of a run in the browser."""
+    webbrowser.open((folder / "report.html").resolve().as_uri())
 
 
 def keep_programs() -> None:

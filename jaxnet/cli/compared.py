@@ -61,20 +61,27 @@ def read_runs(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compa
     return runs
 
 
-def write_comparison(found: Comparison, histories: Mapping[str, EpochMetrics], out: Path) -> None:
+def write_comparison(
+    found: Comparison, histories: Mapping[str, EpochMetrics], out: Path
+) -> dict[str, Any]:
     """Write figures, report.html and result.json, in this order.
 
     Args:
         found: the comparison.
         histories: metrics of each epoch, by name of the run.
         out: the folder.
+
+    Returns:
+        What result.json holds.
     """
     from jaxnet.report import figures
     from jaxnet.report.html.comparison import page
 
     figures.comparison_of_runs(found, histories, out / "figures")
+    result = {"experiment": "compare", **found.summary()}
     write_text(out / "report.html", page(found.summary(), out / "figures"))
-    write_json(out / "result.json", {"experiment": "compare", **found.summary()})
+    write_json(out / "result.json", result)
+    return result
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

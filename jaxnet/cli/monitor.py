@@ -43,7 +43,8 @@ def compare_file(arguments: Sequence[str], program: str = "python -m experiments
     logging.getLogger("jaxnet").setLevel(logging.ERROR)
     console.escape_unencodable()
     words = MonitorOptions.__doc__
-    given = current_words(arguments, console.warning)
+    # the result is JSON anyway
+    given = [word for word in current_words(arguments, console.warning) if word != "--json"]
     options = parse(MonitorOptions, given, program=program, description=words)
     try:
         use_platform(options.platform)

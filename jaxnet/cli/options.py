@@ -83,11 +83,25 @@ PLACE_OPTIONS = (
     "process_id",
     "corrupt",
     "tensorboard",
+    "open",
+    "json",
+    "fail_on",
 )
 # Options that may differ between processes: where each finds data and keeps programs, how it
 # reaches process 0, and what process 0 alone decides or writes. --platform is not among them:
 # devices of one kind cannot share a training with those of another.
-OWN = ("data_dir", "cache", "coordinator", "process_id", "out", "resume", "tensorboard")
+OWN = (
+    "data_dir",
+    "cache",
+    "coordinator",
+    "process_id",
+    "out",
+    "resume",
+    "tensorboard",
+    "open",
+    "json",
+    "fail_on",
+)
 
 
 @dataclass(frozen=True)
@@ -230,6 +244,12 @@ class Options(DataOptions):
     """continue the run in --out, or else the newest unfinished one"""
     tensorboard: bool = False
     """write logs for TensorBoard into the folder too, epoch by epoch"""
+    open: bool = False
+    """open the page in the browser"""
+    json: bool = False
+    """print result.json on standard output, and everything else on standard error"""
+    fail_on: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """end with exit status 4 if this finding is claimed, such as high_variance; may be repeated"""
     coordinator: str | None = None
     """where several processes run the same command: host:port of the first, or auto as on a TPU
     pod; Slurm and Open MPI need none
@@ -430,6 +450,10 @@ class CompareOptions:
     """
     out: Path | None = None
     """folder to write; by default runs/compare-<time>"""
+    open: bool = False
+    """open the page in the browser"""
+    json: bool = False
+    """print result.json on standard output, and everything else on standard error"""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ from jaxnet.engine.prediction import (
 )
 from jaxnet.models.model import Model, describe
 from jaxnet.population.scheduler import Progress
+from jaxnet.progress import of_population, phase
 from jaxnet.report import console, tensorboard
 from jaxnet.runtime import files, processes
 from jaxnet.runtime.timing import Timer
@@ -114,6 +115,7 @@ def report(
     Returns:
         What result.json holds.
     """
+    phase("judging the network", "usually a few seconds")
     chosen = chosen or run.recipe.patience is not None
     splits, options = setup.splits, setup.options
     parts = {
@@ -229,12 +231,12 @@ def training_members(setup: Setup) -> Iterator[tuple[Callable[[Progress], None],
     began: dict[str, int] = {}
     ahead = threading.Thread(target=warm_up, args=(setup,))
     ahead.start()
-    with setup.timer.part("train"), console.members() as show:
+    with setup.timer.part("train"):
 
         def progress(now: Progress) -> None:
             began.setdefault("from_epoch", now.epoch)
             began.setdefault("members", now.finished)
-            show(now)
+            of_population(now)
 
         yield progress, began
     ahead.join()
@@ -354,6 +356,7 @@ def write(
     """
     from jaxnet.report.html import run as run_page
 
+    phase("drawing figures and writing the page", "usually a few seconds")
     out, splits, run = setup.out, setup.splits, runs[0]
     figures = out / "figures"
     shown = run if history is None else replace(run, history=history)

@@ -17,13 +17,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxnet.cli import run_folder
-from jaxnet.cli.command import keep_programs
+from jaxnet.cli.command import CLAIMED, check_codes, claimed, keep_programs, open_page, result_alone
 from jaxnet.cli.look import look
 from jaxnet.cli.options import (
     PLACE_OPTIONS,
@@ -61,6 +62,7 @@ from jaxnet.engine.fingerprint import describe_data
 from jaxnet.engine.loop import train
 from jaxnet.errors import InputError, check_known, near, nearest
 from jaxnet.models.model import describe
+from jaxnet.progress import of_epochs, phase
 from jaxnet.report import console, tensorboard
 from jaxnet.runtime import files, processes
 from jaxnet.runtime.devices import use_cpu_devices, use_platform
@@ -104,7 +106,8 @@ def main(
             "python -m experiments.NAME".
 
     Returns:
-        The exit status: 2 for bad input, 128 + signal if stopped.
+        The exit status: 2 for bad input, 4 if a finding of --fail-on is claimed, 128 + signal if
+        stopped.
     """
     timer = Timer(began)
     console.escape_unencodable()
@@ -118,20 +121,29 @@ def main(
         return further(words[0], words[1:], f"{program} {words[0]}")
     words = current_words(words, console.warning)
 
-    def run() -> None:
+    def run() -> int:
         given, options = with_dataset(words, program), defaults
         if isinstance(options, Mapping):
             options, given = _preset(options, given)
         options = parse(
             type(options), given, program=program, description=description, default=options
         )
+        check_codes(options.fail_on)
         with processes.joined(options.coordinator, options.processes, options.process_id):
-            setup = set_up(experiment, options, timer)
-            if setup is not None:
-                _fill_folder(work or train_one, setup)
+            begun = set_up(experiment, options, timer)
+            found = _fill_folder(work or train_one, begun) if isinstance(begun, Setup) else begun
+            if processes.is_first():
+                show(found.result)
+                if options.open:
+                    open_page(found.folder)
+        wrong = claimed(found.result, options.fail_on)
+        for code in wrong:
+            console.say(f"exit status {CLAIMED}, since {code} is claimed")
+        return CLAIMED if wrong else 0
 
-    console.listen()
-    return exit_status(run)
+    with result_alone("--json" in words) as show:
+        console.listen()
+        return exit_status(run)
 
 
 def further(command: str, words: Sequence[str], program: str) -> int:
@@ -181,17 +193,18 @@ def with_dataset(words: list[str], program: str) -> list[str]:
     return ["--dataset", *words]
 
 
-def exit_status(do: Callable[[], object]) -> int:
+def exit_status(do: Callable[[], int | None]) -> int:
     """Do the work of a command, and print what stops it.
 
     Args:
-        do: the work.
+        do: the work; it may return an exit status.
 
     Returns:
-        The exit status: 2 for bad input, 128 + signal if stopped.
+        The exit status: 2 for bad input, 128 + signal if stopped, else that of the work, or 0.
     """
+    status = 0
     try:
-        do()
+        status = do() or 0
     except InputError as error:
         console.error(str(error))
         return 2
@@ -214,15 +227,27 @@ def exit_status(do: Callable[[], object]) -> int:
             with suppress(OSError):
                 sys.stdout.close()
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the script
-    return 0
+    return status
 
 
-def _fill_folder(work: Callable[[Setup], dict[str, Any]], setup: Setup) -> None:
+class Finished(NamedTuple):
+    """A finished run.
+
+    Attributes:
+        folder: its folder.
+        result: the content of its result.json.
+    """
+
+    folder: Path
+    result: dict[str, Any]
+
+
+def _fill_folder(work: Callable[[Setup], dict[str, Any]], setup: Setup) -> Finished:
     """Do the work of an experiment in its folder, and say how to go on where something stops it."""
     go_on = f"continue with the same options, --resume and --out {os.path.relpath(setup.out)}"
     try:
         with files.writing(setup.out), stopped_at_once(setup.out):
-            work(setup)
+            result = work(setup)
     except InputError as error:
         run_folder.abandon(setup.out)
         if isinstance(error, files.NotWrittenError) and setup.out.exists():
@@ -234,9 +259,10 @@ def _fill_folder(work: Callable[[Setup], dict[str, Any]], setup: Setup) -> None:
         console.say(f"{stop}; {go_on}")
         raise
     console.say(f"written to {setup.out}")
+    return Finished(setup.out, result)
 
 
-def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
+def set_up(experiment: str, options: Options, timer: Timer) -> Setup | Finished:
     """Turn options into data, model, recipe and folder, and print a line on each.
 
     Args:
@@ -245,7 +271,7 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
         timer: the seconds of each part of the run.
 
     Returns:
-        The Setup; None if the run is finished already.
+        The Setup; or the run, if it is finished already.
 
     Raises:
         InputError: for options that cannot be used.
@@ -260,6 +286,7 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
     model = build_model(options)
     recipe = build_recipe(options)
     check(recipe)  # invalid options are refused before the data are read
+    phase(f"reading {options.dataset}", "usually a few seconds")
     with timer.part("data"):
         splits, on_disk = read(options)
     # Here, since all that follows depends on the data: a process might refuse its own before
@@ -277,7 +304,7 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | None:
         console.say(found)
     if finished := processes.once(lambda: run_folder.result(out)):
         console.say(f"finished already: {finished['verdict']}")
-        return None
+        return Finished(out, finished)
     console.data(splits)
     shared = overlaps(splits)
     for overlap in shared:
@@ -433,11 +460,11 @@ def training(setup: Setup) -> Iterator[tuple[Callable[[int, EpochMetrics], None]
         (a function of epochs and metrics, where it began, for `resumed` in result.json).
     """
     began: dict[str, int] = {}
-    with setup.timer.part("train"), console.progress(setup.recipe.epochs) as show:
+    with setup.timer.part("train"):
 
         def progress(epochs: int, row: EpochMetrics) -> None:
             began.setdefault("from_epoch", epochs)
-            show(epochs, row)
+            of_epochs(epochs, row)
 
         yield progress, began
 

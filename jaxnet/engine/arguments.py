@@ -91,14 +91,12 @@ def check_one_label(splits: Splits, study: str) -> None:
         )
 
 
-def check_surroundings(out: object, progress: object, plan: object = None) -> None:
-    """Raises InputError for what is no path, no function or no plan; each may be None."""
+def check_surroundings(out: object, plan: object = None) -> None:
+    """Raises InputError for what is no path or no plan; each may be None."""
     if plan is not None:
         check(plan=plan)
     if out is not None:
         check_path("out", out)
-    if progress is not None and not callable(progress):
-        raise InputError(f"progress is {shown(progress)}; give a function, or leave it out")
 
 
 def check_arguments(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import jax
 import numpy as np
@@ -47,6 +47,7 @@ from jaxnet.engine.streamed import OnDisk, on_disk
 from jaxnet.errors import InputError, check_kind, renamed
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
+from jaxnet.progress import COMPILING, of_epochs, phase, showing
 from jaxnet.random import AnyKey, as_key, with_key_data
 from jaxnet.runtime.files import check_folder, then
 from jaxnet.runtime.interrupts import caught_signals, log_to
@@ -71,6 +72,7 @@ class Pace:
 
 
 @renamed(watch="progress")
+@showing(of_epochs)
 def train(
     model: Model,
     splits: Splits,
@@ -78,7 +80,7 @@ def train(
     key: AnyKey,
     *,
     out: str | Path | None = None,
-    progress: Callable[[int, EpochMetrics], None] | None = None,
+    progress: Callable[[int, EpochMetrics], None] | Literal[False] | None = None,
     order_key: AnyKey | None = None,
     weights: Float[Array | np.ndarray, " examples"] | None = None,
     sample: RowsAndCount | None = None,
@@ -107,8 +109,9 @@ def train(
             If it holds an unfinished training with the same arguments and data, that one is
             continued. Custom models, losses and optimizers are compared by name only. All labels
             and 100 rows of a training set on disk are compared, and all of one in memory.
-        progress: a function of (number of epochs done, metrics of the last one), called before the
-            first epoch and after each.
+        progress: None shows one line in a terminal or a notebook, and nothing elsewhere; False
+            shows nothing; a function is called with (number of epochs done, metrics of the last
+            one) before the first epoch and after each.
         order_key: as in `fit`.
         weights: as in `fit`; the training set must be in memory.
         sample: as in `fit`; the training set must be in memory.
@@ -131,7 +134,7 @@ def train(
     """
     arguments.check(model=model, splits=splits, recipe=recipe, plan=plan)
     key = as_key("key", key)
-    arguments.check_surroundings(out, progress)
+    arguments.check_surroundings(out)
     pace = Pace() if pace is None else pace
     arguments.check_signals(signals)
     check_kind("pace", pace, Pace, "a Pace, or leave it out")
@@ -170,6 +173,7 @@ def train(
     else:
         epochs = in_memory(plan, problem)
         problem = replace(problem, signals=epochs.problem.signals)
+    phase(*COMPILING)
     checkpoint, found = _compile_and_begin(epochs, problem, begin, folder, about)
     position = position_of(checkpoint, epochs.plan)
     with (
@@ -185,7 +189,7 @@ def train(
             share = pace.checkpoint_share
             saved = number_of(position, epochs) if found else None
             writer = CheckpointWriter(folder, about, epochs, share, log, caught, saved)
-        position = _run(epochs, position, problem.recipe, writer, progress, log)
+        position = _run(epochs, position, problem.recipe, writer, progress or None, log)
     state = epochs.plan.fetch(position.state)
     run = finish(replace(problem, splits=held), state, jax.device_put(position.history))
     if problem.signals is None or not bool(run.diverged):
@@ -247,6 +251,7 @@ def _run(
     log: Callable[[str], None],
 ) -> Position:
     """Trains until no epoch is left, one chunk after the other, and returns the last position."""
+    phase("training", total=recipe.epochs)
     log(f"begin at {position.epoch}" + (f", part {position.chunk}" if position.chunk else ""))
     if progress is not None:
         last = position.epoch - 1

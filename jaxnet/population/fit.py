@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -37,6 +37,7 @@ from jaxnet.population.job import Job, Models, Recipes, check_keys, make_jobs, o
 from jaxnet.population.predictions import keep_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress, Schedule, Scheduler
+from jaxnet.progress import of_population, phase, showing
 from jaxnet.random import AnyKeys
 from jaxnet.runtime.files import check_folder, plain, read_json, then, write_json
 from jaxnet.runtime.interrupts import caught_signals, log_to
@@ -50,6 +51,7 @@ logger = logging.getLogger("jaxnet")
 
 
 @renamed(watch="progress")
+@showing(of_population)
 def fit_population(
     model: Models,
     splits: Splits,
@@ -63,7 +65,7 @@ def fit_population(
     halving: Halving | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | Literal[False] | None = None,
     schedule: Schedule | None = None,
     signals: int | None = None,
     labels: Sequence[ArrayLike | None] | None = None,
@@ -107,8 +109,9 @@ def fit_population(
             continued there, on any number of devices; a finished one is read. Two checkpoints of
             each member are kept: where the last one is damaged, the logger "jaxnet" warns, and the
             member goes on from the one before, or begins again.
-        progress: is called with the Progress before training, after each call of a program and
-            after each rung.
+        progress: None shows one line in a terminal or a notebook, and nothing elsewhere; False
+            shows nothing; a function is called with the Progress before training, after each call
+            of a program and after each rung.
         schedule: how long calls and checkpoints may take; by default `Schedule()`.
         signals: as in `fit`.
         labels: for each member the classes (examples,) that it learns, in place of those of the
@@ -133,7 +136,7 @@ def fit_population(
         Jamieson & Talwalkar (2016), Non-stochastic best arm identification and hyperparameter
         optimization, fig. 3, for halving.
     """
-    arguments.check_surroundings(out, progress, plan)
+    arguments.check_surroundings(out, plan)
     for each in _listed(model, Model):
         arguments.check(model=each)
     arguments.check(splits=splits)
@@ -228,12 +231,13 @@ def fit_population(
             halving=halving,
             plan=plan,
             schedule=schedule,
-            progress=progress,
+            progress=progress or None,
             log=log,
             caught=caught,
         ).train()
     population = _population(jobs, splits.standardization, checkpoint.parts(finished=True))
     if folder is not None:
+        phase("predicting", "usually a few seconds")
         models = [job.problem.model for job in jobs]
         with then(f"then make the same call with the same out: all members are saved in {folder}"):
             predictions = keep_predictions(

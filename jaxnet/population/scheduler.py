@@ -31,6 +31,7 @@ from jaxnet.population.halving import Halving, Stage, Standings, standings, surv
 from jaxnet.population.job import Job, Shared
 from jaxnet.population.placement import fits, place_members
 from jaxnet.population.program import DoesNotFitError, Program, compile_program, fitting
+from jaxnet.progress import COMPILING, phase
 from jaxnet.runtime.interrupts import Interrupted
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import Calls, any_process, index_and_count, is_first
@@ -143,6 +144,7 @@ class Scheduler:
             Interrupted: where a process was asked to stop; all is saved then.
             InputError: where one network does not fit into the memory of a device.
         """
+        phase(*COMPILING)
         self._count_epochs()
         furthest = max(
             self.checkpoint.parts(finished=False), key=lambda part: part.epoch, default=None
@@ -286,6 +288,7 @@ class Scheduler:
         if self._stopped.is_set():  # by another lane's checkpoint
             self._left.extend([] if at_end else [fetch()])
             raise CancelledError
+        phase("training")
         self._tell(stage, standing.epoch, standing.group)
 
     def _after_stage(self, stage: Stage) -> Stage | None:

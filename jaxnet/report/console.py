@@ -1,22 +1,16 @@
 """Print what a person at a terminal sees of a run; nothing is computed here."""
 
-import io
 import logging
 import math
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
-from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.schema import Schema
 from jaxnet.diagnostics import Estimate, Ladder
@@ -24,7 +18,6 @@ from jaxnet.diagnostics.measured import NOT_TRIED
 from jaxnet.diagnostics.text import interval_notes
 from jaxnet.display import rounded, visible
 from jaxnet.engine.prediction import ClassMetrics, LabelMetrics, Metrics
-from jaxnet.population.scheduler import Progress
 from jaxnet.report import tables
 from jaxnet.report.tables import LUCK
 from jaxnet.report.text import asked_of
@@ -39,7 +32,6 @@ CLASS_ROWS = 40  # rows of the table of classes
 TRIAL_ROWS = 10  # rows of the table of trials
 COLUMN_ROWS = 200  # rows of the table of columns
 COLUMN_WIDTHS = (24, None, 12, 32)  # of the table of columns; None: the rest of the line
-PROGRESS_LINES = 10  # lines of progress where the output is no terminal
 
 
 def escape_unencodable() -> None:
@@ -47,7 +39,7 @@ def escape_unencodable() -> None:
     program.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -160,72 +152,6 @@ def layers(name: str, rows: Sequence[tuple[str, str, int]]) -> None:
     for layer, shapes, count in rows:
         table.add_row(cell(layer), shapes, f"{count:,}")
     Console(highlight=False).print(table)
-
-
-@contextmanager
-def progress(epochs: int) -> Iterator[Callable[[int, EpochMetrics], None]]:
-    """Show each epoch of a training: as a progress bar with the time left on a terminal, as some
-    lines elsewhere.
-
-    Args:
-        epochs: number of epochs.
-
-    Yields:
-        A function of (epochs done, metrics of the last one).
-    """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        shown = {math.ceil(epochs * i / PROGRESS_LINES) for i in range(1, PROGRESS_LINES + 1)}
-        yield (
-            lambda done, row: say(f"epoch {done}/{epochs}  {_row(row)}") if done in shown else None
-        )
-        return
-    columns = (
-        TextColumn("epoch {task.completed}/{task.total}"),
-        BarColumn(),
-        TextColumn("{task.fields[row]}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=console) as bar:
-        task = bar.add_task("epochs", total=epochs, row="compiling")
-        yield lambda done, row: bar.update(
-            task, completed=done, row=_row(row) if done else "compiling"
-        )
-
-
-@contextmanager
-def members() -> Iterator[Callable[[Progress], None]]:
-    """Show how far a population is: as a progress bar with the time left on a terminal, as some
-    lines elsewhere.
-
-    Yields:
-        A function of the population's progress.
-    """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        heard, next_share = list[tuple[float, float]](), [0.0]  # times and shares
-
-        def line(now: Progress) -> None:
-            heard.append((time.monotonic(), now.share))
-            if now.share >= next_share[0]:
-                next_share[0] = math.floor(now.share * PROGRESS_LINES + 1) / PROGRESS_LINES
-                (began, share), left = heard[min(1, len(heard) - 1)], ""  # the first call compiles
-                if share < now.share < 1:
-                    speed = (now.share - share) / (time.monotonic() - began)
-                    left = f", about {(1 - now.share) / speed:.0f} s left"
-                say(_how_far(now) + left)
-
-        yield line
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:.0f}%"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=console) as bar:
-        task = bar.add_task("compiling", total=1.0)
-        yield lambda now: bar.update(task, completed=now.share, description=_how_far(now))
 
 
 def sweep(found: Sweep, names: Sequence[str]) -> None:
@@ -478,26 +404,6 @@ def warning(text: str) -> None:
 
 def _parts(splits: Splits) -> list[tuple[str, Dataset]]:
     return [("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
-
-
-def _how_far(now: Progress) -> str:
-    return (
-        f"trained {now.finished:,} of {now.members:,} networks (current group: epoch "
-        f"{now.epoch} of {now.epochs})"
-    )
-
-
-def _row(row: EpochMetrics) -> str:
-    names = {
-        "loss": row.train_loss,
-        "accuracy": row.train_accuracy,
-        "validation loss": row.validation_loss,
-        "accuracy ": row.validation_accuracy,
-    }
-    return "  ".join(
-        f"{name.strip()} {value:.2%}" if "accuracy" in name else f"{name} {value:.4f}"
-        for name, value in ((name, float(v)) for name, v in names.items() if v is not None)
-    )
 
 
 def _cells(error: Estimate, regression: bool) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -20,6 +21,7 @@ from jaxnet.models.losses import Loss, check_loss
 from jaxnet.models.model import Model
 from jaxnet.population.ensemble import as_one, named_as
 from jaxnet.population.scheduler import Progress
+from jaxnet.progress import of_population, showing
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.cross_fitting import error_of_network
@@ -39,6 +41,7 @@ FEW_GROUPS = 100
 NO_DATA = "what more data gain was not measured"
 
 
+@showing(of_population)
 def advise(
     model: Model,
     splits: Splits,
@@ -54,7 +57,7 @@ def advise(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | Literal[False] | None = None,
 ) -> Advice:
     """Try changes of a recipe and a model, and report what each of them gains on examples that its
     networks have not seen.
@@ -120,7 +123,7 @@ def advise(
     error_unit(splits.train)  # refuses values that are all equal
     key = as_key("key", key)
     check_loss(loss)
-    arguments.check_surroundings(out, progress, plan)
+    arguments.check_surroundings(out, plan)
     check_whole("seeds", seeds)
     check_whole("rounds", rounds, most=MOST_ROUNDS)
     check_number("tolerance", tolerance)
@@ -148,7 +151,12 @@ def advise(
     )
     tolerance = networks.measure.tolerance(tolerance)
     course = run_rounds(
-        networks, rounds, tolerance=tolerance, seeds=seeds, seconds=seconds, progress=progress
+        networks,
+        rounds,
+        tolerance=tolerance,
+        seeds=seeds,
+        seconds=seconds,
+        progress=progress or None,
     )
     last = course.rounds[-1]
     now, whole = last.networks.recipes[last.used], last.networks.whole(last.used)

@@ -42,6 +42,7 @@ from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import predictions_of
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
+from jaxnet.progress import of_population, showing
 from jaxnet.random import AnyKey, as_key, number_of
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
@@ -205,6 +206,7 @@ class _Drawn(NamedTuple):
         return "fresh" if self.parts is None else "partition"
 
 
+@showing(of_population)
 def measure_bias_variance(
     model: Model,
     splits: Splits,
@@ -219,7 +221,7 @@ def measure_bias_variance(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | Literal[False] | None = None,
 ) -> BiasVariance:
     """Trains networks on samples of the training set and decomposes their error into bias and
     variance.
@@ -238,7 +240,7 @@ def measure_bias_variance(
       loss: of an example, as in `jaxnet.fit_population`.
       plan: where the networks are trained, as there.
       out: folder for checkpoints and predictions; each population has a numbered one in it.
-      progress: called with the progress of all networks.
+      progress: as in `jaxnet.fit_population`.
 
     Returns:
       The decompositions, one for each value.
@@ -289,7 +291,7 @@ def measure_bias_variance(
             loss=loss,
             plan=plan,
             out=None if out is None else Path(out) / str(number),
-            progress=None if progress is None else _share(progress, number, len(groups)),
+            progress=_share(progress, number, len(groups)) if progress else None,
         )
         of_each_run = [models[int(members_of[0])] for members_of in population.members]
         test = predictions_of(of_each_run, trials[group[0]].splits, population, plan).test

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import predictions_of
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
+from jaxnet.progress import of_population, showing
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
 from jaxnet.studies.census_found import found_by
@@ -48,6 +50,7 @@ WHOLE, ORDER = (
 logger = logging.getLogger("jaxnet")
 
 
+@showing(of_population)
 def census(
     model: Model,
     splits: Splits,
@@ -61,7 +64,7 @@ def census(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | Literal[False] | None = None,
 ) -> Census:
     """Train networks on random halves of the examples, and compare on each example those that saw
     it with those that did not.
@@ -109,7 +112,7 @@ def census(
     error_unit(splits.train)  # refuses values that are all equal
     key = as_key("key", key)
     check_loss(loss)
-    arguments.check_surroundings(out, progress, plan)
+    arguments.check_surroundings(out, plan)
     check_whole("members", members, most=MOST)
     if members < MIN_NETWORKS or members % 2:
         raise InputError(
@@ -159,7 +162,7 @@ def census(
     bytes_ = peak_memory(problem, samples, keys, plan)
     logger.info("%s", in_words(*bytes_, mapped=out is not None))
     population = fitted(
-        keys, order_key=order_key, resample=samples, out=out, progress=progress, seen=True
+        keys, order_key=order_key, resample=samples, out=out, progress=progress or None, seen=True
     )
     predictions = predictions_of([model], seen, population, plan, seen=True).train
     assert predictions is not None

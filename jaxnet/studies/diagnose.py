@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -40,6 +41,7 @@ from jaxnet.population.placement import plan_for_members
 from jaxnet.population.predictions import member_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
+from jaxnet.progress import of_population, phase, showing
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.cross_fitting import CrossFit, cross_fit, error_of_network
@@ -70,6 +72,7 @@ logger = logging.getLogger("jaxnet")
 
 
 @renamed(watch="progress")
+@showing(of_population)
 def diagnose(
     model: Model,
     splits: Splits,
@@ -84,7 +87,7 @@ def diagnose(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | Literal[False] | None = None,
 ) -> Diagnosis:
     """Measure why a recipe does not do better on a data set, with networks trained for it, and say
     what to try.
@@ -130,7 +133,7 @@ def diagnose(
     error_unit(splits.train)  # refuses values that are all equal
     key = as_key("key", key)
     check_loss(loss)
-    arguments.check_surroundings(out, progress, plan)
+    arguments.check_surroundings(out, plan)
     check_whole("members", members, 0, most=MOST_KEYS - 1)
     if members < 1:
         raise InputError("members is 0; give at least 1 network")
@@ -150,7 +153,7 @@ def diagnose(
     train = functools.partial(train_networks, problem, key)
     if seconds is None:
         trained = Trained(
-            (needs,), (train(design, needs=needs, plan=plan, out=out, progress=progress),)
+            (needs,), (train(design, needs=needs, plan=plan, out=out, progress=progress or None),)
         )
     else:
         chosen = plan or plan_for_members(problem, needs.total)[0]
@@ -160,10 +163,11 @@ def diagnose(
             needs,
             chosen,
             seconds,
-            progress,
+            progress or None,
             None if out is None else Path(out),
         )
         _check_unseen(design)
+    phase("measuring errors and their intervals", "usually a few seconds")
     judged = Judged(model, design, trained, plan, key)
     build = _of_pool if design.cross_fitted else _of_one_split
     limits = Limits(target_error, tolerance)

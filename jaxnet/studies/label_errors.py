@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -24,6 +24,7 @@ from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import predictions_of
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
+from jaxnet.progress import of_population, showing
 from jaxnet.random import AnyKey, as_key, number_of
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
@@ -88,6 +89,7 @@ class LabelErrors:
         return plain({"wrong": self.wrong, "doubtful": self.doubtful})
 
 
+@showing(of_population)
 def find_label_errors(
     model: Model,
     splits: Splits,
@@ -100,7 +102,7 @@ def find_label_errors(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | Literal[False] | None = None,
 ) -> LabelErrors:
     """Finds doubtful labels with networks that did not train on them, and estimates how many are
     wrong.
@@ -117,7 +119,7 @@ def find_label_errors(
       loss: of an example, as in `jaxnet.fit_population`.
       plan: where the networks are trained, as there.
       out: folder for checkpoints and predictions, as there.
-      progress: called with the progress, as there.
+      progress: as in `jaxnet.fit_population`.
 
     Returns:
       The doubtful labels and the shares of wrong ones, by part of the data.
@@ -154,7 +156,7 @@ def find_label_errors(
         loss=loss,
         plan=plan,
         out=out,
-        progress=progress,
+        progress=progress or None,
     )
     said = predictions_of([model], splits, networks, plan)
     seen = np.stack([samples.seen(member) for member in range(len(samples))])

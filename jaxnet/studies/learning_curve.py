@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -32,6 +32,7 @@ from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import member_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
+from jaxnet.progress import of_population, showing
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
@@ -170,6 +171,7 @@ class LearningCurve:
 
 
 @renamed(watch="progress")
+@showing(of_population)
 def learning_curve(
     model: Model,
     splits: Splits,
@@ -182,7 +184,7 @@ def learning_curve(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | Literal[False] | None = None,
 ) -> LearningCurve:
     """Measures the held-out error of networks trained on growing parts of the training set, and
     extrapolates it.
@@ -289,7 +291,7 @@ def learning_curve(
         f"{chosen[-1]:,}",
         "".join(f"; {note}" for note in notes),
     )
-    population = train(members * len(chosen), progress, out)
+    population = train(members * len(chosen), progress or None, out)
     regression = not splits.counted
     y, found = np.asarray(held_out.y), np.full(len(population), np.nan)
     falls = np.zeros((members, len(held_out)))

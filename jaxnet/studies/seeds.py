@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import predict
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
+from jaxnet.progress import of_population, showing
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
@@ -87,6 +88,7 @@ class Spread:
         )
 
 
+@showing(of_population)
 def spread_over_seeds(
     model: Model,
     splits: Splits,
@@ -98,7 +100,7 @@ def spread_over_seeds(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | Literal[False] | None = None,
 ) -> Spread:
     """Trains networks with different seeds and measures how much their test errors differ.
 
@@ -113,7 +115,7 @@ def spread_over_seeds(
       loss: of an example, as in `jaxnet.fit_population`.
       plan: where the networks are trained, as there.
       out: folder for checkpoints and predictions, as there.
-      progress: called with the progress, as there.
+      progress: as in `jaxnet.fit_population`.
 
     Returns:
       The test errors by kind, their spread, and the seeds that the difference needs.
@@ -138,7 +140,7 @@ def spread_over_seeds(
         loss=loss,
         plan=plan,
         out=out,
-        progress=progress,
+        progress=progress or None,
     )
     y = np.asarray(splits.test.y)
     outputs = np.asarray(predict(model, networks, splits.test.x))

@@ -24,6 +24,7 @@ from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError, check_number, check_whole
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
+from jaxnet.progress import counted, of_epochs, phase, showing
 from jaxnet.random import AnyKey, as_key, number_of
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
@@ -201,6 +202,7 @@ class _Shifted(NamedTuple):
         return self.kind if self.kind == "none" else f"{self.kind} {self.strength:.3g}"
 
 
+@showing(of_epochs)
 def study_shift(
     model: Model,
     splits: Splits,
@@ -213,7 +215,7 @@ def study_shift(
     loss: Loss | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    progress: Callable[[int, EpochMetrics], None] | None = None,
+    progress: Callable[[int, EpochMetrics], None] | Literal[False] | None = None,
 ) -> ShiftStudy:
     """Trains a network, shifts one half of the test set, and compares it with the other.
 
@@ -228,7 +230,7 @@ def study_shift(
       loss: of an example, as in `jaxnet.train`.
       plan: where the network is trained, as there.
       out: folder for checkpoints, as there.
-      progress: called with the number of epochs done and their measures, as there.
+      progress: as in `jaxnet.train`.
 
     Returns:
       What is noticed of each shift, at which size of batches, and what it costs.
@@ -256,7 +258,14 @@ def study_shift(
             "compare its halves"
         )
     run = train(
-        model, splits, recipe, key, out=out, loss=loss, progress=progress, plan=plan or Plan()
+        model,
+        splits,
+        recipe,
+        key,
+        out=out,
+        loss=loss,
+        progress=progress or None,
+        plan=plan or Plan(),
     )
     held = held_out(splits, run)
     outputs = np.asarray(predict(model, run, held.x))
@@ -269,8 +278,10 @@ def study_shift(
     sizes = tuple(size for size in SIZES if size <= min(len(known), len(rest)))
     shifted = _shifts(rest, pixel_max, key)
     found = tuple(
-        _find(model, run, reference, each, sizes, repetitions, level, key) for each in shifted
+        _find(model, run, reference, each, sizes, repetitions, level, key)
+        for each in counted(shifted, "testing shifted data")
     )
+    phase("finding what differs", "usually a few seconds")
     return ShiftStudy(
         level=level,
         repetitions=repetitions,

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -31,6 +31,7 @@ from jaxnet.population.halving import Halving
 from jaxnet.population.predictions import member_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
+from jaxnet.progress import of_population, showing
 from jaxnet.random import AnyKey, as_key
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.selection import Candidate, interval_of_lowest
@@ -101,6 +102,7 @@ class Sweep:
 
 
 @renamed(watch="progress")
+@showing(of_population)
 def sweep(
     model: Model,
     splits: Splits,
@@ -114,7 +116,7 @@ def sweep(
     halving: Halving | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | Literal[False] | None = None,
 ) -> Sweep:
     """Trains networks for each trial, and chooses the trial with the lowest validation error.
 
@@ -213,7 +215,7 @@ def sweep(
         )
         kept, seeds = affordable(costs, seeds, most)
         trials, ways, keys = [trials[i] for i in kept], [ways[i] for i in kept], keys[:seeds]
-    population = train(ways, keys, progress, out)
+    population = train(ways, keys, progress or None, out)
     models = [model for model, _ in ways for _ in range(seeds)]
     recipes = [recipe for _, recipe in ways for _ in range(seeds)]
     shape = len(trials), seeds

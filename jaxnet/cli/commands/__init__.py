@@ -4,8 +4,13 @@ the same from a checkout.
 
 import ast
 import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from jaxnet import progress
+
+NO_LINES = ("look", "predict", "prepare")  # commands whose output is for programs, or short
 
 
 def questions() -> dict[str, str]:
@@ -35,5 +40,12 @@ def run(
     Returns:
         The exit status.
     """
-    module = importlib.import_module(f"{__name__}.{command.replace('-', '_')}")
-    return module.main(arguments, program=program or f"jaxnet {command}", began=began)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    given = {word.split("=")[0] for word in words}
+    lines = sys.stderr if "--json" in given else sys.stdout
+    if command in NO_LINES or given & {"-h", "--help", "--new"}:
+        lines = None
+    # importing takes a second or more, so the display comes first
+    with progress.command(lines):
+        module = importlib.import_module(f"{__name__}.{command.replace('-', '_')}")
+        return module.main(words, program=program or f"jaxnet {command}", began=began)

@@ -13,8 +13,9 @@ stand beside each other without a difference.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from jaxnet.cli.command import keep_programs, run_command
+from jaxnet.cli.command import keep_programs, open_page, run_command
 from jaxnet.cli.compared import read_runs, write_comparison
 from jaxnet.cli.options import CompareOptions
 from jaxnet.cli.run_folder import RUNS, begin
@@ -25,7 +26,7 @@ from jaxnet.runtime.files import check_folder, then, writing
 from jaxnet.studies.comparison import compare_runs
 
 
-def work(options: CompareOptions) -> None:
+def work(options: CompareOptions) -> dict[str, Any]:
     """Bring back the runs, compare them, and write."""
     if len(options.runs) < 2:
         given = "0 runs were" if not options.runs else "1 run was"
@@ -40,8 +41,11 @@ def work(options: CompareOptions) -> None:
     out, _ = begin("compare", about, options.out, resume=False)
     console.comparison(found)
     with writing(out), then("then compare again with another --out"):
-        write_comparison(found, {run.name: run.run.history for run in runs}, out)
+        result = write_comparison(found, {run.name: run.run.history for run in runs}, out)
     console.say(f"written to {out}")
+    if options.open:
+        open_page(out)
+    return result
 
 
 def main(arguments: Sequence[str] | None, *, program: str, began: float) -> int:

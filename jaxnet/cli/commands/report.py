@@ -7,14 +7,13 @@ Writes report.html from result.json, the figures and the network, as they are in
 run. The data set must be where it was, or in --data-dir: the page shows some of its examples.
 """
 
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxnet.cli.command import keep_programs, run_command
+from jaxnet.cli.command import keep_programs, open_page, run_command
 from jaxnet.cli.options import ReportOptions
 from jaxnet.cli.run_folder import newest_finished, result
 from jaxnet.cli.saved_run import read_data, read_run
@@ -48,7 +47,7 @@ def work(options: ReportOptions) -> None:
         write_text(out / "report.html", text)
     console.say(f"written to {out / 'report.html'}")
     if options.open:
-        webbrowser.open((out / "report.html").resolve().as_uri())
+        open_page(out)
 
 
 def _comparison(found: dict[str, Any], folder: Path) -> str:

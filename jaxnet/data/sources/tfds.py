@@ -10,9 +10,7 @@ import hashlib
 import importlib.util
 import os
 import socket
-import sys
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -28,6 +26,7 @@ from jaxnet.data.sources.npz import UNREADABLE, map_npz, write_npz
 from jaxnet.data.sources.request import Reading
 from jaxnet.data.splitting import complete
 from jaxnet.errors import InputError, check_path, check_text, nearest
+from jaxnet.progress import counted
 
 TFDS_PARTS = ("train", "validation", "test")
 DECODED_AT_ONCE = 1000  # examples decoded at a time
@@ -254,7 +253,7 @@ def _decoded(name: str, folder: Path, size: tuple[int, int] | None) -> dict[str,
                 split=part, decoders={image: tfds.decode.SkipDecoding()}
             )
             pixels, labels = [], []
-            for first in progress(
+            for first in counted(
                 range(0, len(source), DECODED_AT_ONCE), f"decoding {name} ({part})"
             ):
                 rows = range(first, min(first + DECODED_AT_ONCE, len(source)))
@@ -325,24 +324,6 @@ def check_network(name: str, urls: list[str]) -> None:
             "elsewhere, put them into a folder and name it "
             f"as --originals (originals=): {files}"
         ) from None
-
-
-def progress(steps: Iterable[int], words: str) -> Iterable[int]:
-    """Show a progress bar for steps if standard error is a terminal.
-
-    Args:
-        steps: the steps.
-        words: what is done.
-
-    Returns:
-        The steps.
-    """
-    if not sys.stderr.isatty():
-        return steps
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(list(steps), words, console=Console(stderr=True), transient=True)
 
 
 def first_line(error: Exception) -> str:

@@ -24,6 +24,7 @@ from jaxnet.data.streaming.rows import ArrayFiles
 from jaxnet.data.tables.cells import refuse_twice
 from jaxnet.data.tables.frames import row_labels
 from jaxnet.errors import InputError, near, near_path
+from jaxnet.progress import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -379,7 +380,7 @@ def _unpack(
             _write_header(x_file, shape, columns.dtype)
             _write_header(y_file, shape[:1], "float64")
             x_begin, y_begin = x_file.tell(), y_file.tell()
-            for number in prepared.progress(range(len(groups)), f"decoding {path.name}"):
+            for number in counted(range(len(groups)), f"decoding {path.name}"):
                 group = groups[number]
                 first = group.first
                 try:
