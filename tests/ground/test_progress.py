@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import time
+from contextlib import contextmanager, redirect_stderr
 
 import pytest
 
@@ -22,12 +23,12 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
-@pytest.fixture
-def terminal(monkeypatch):
+@contextmanager
+def terminal():
     """A pseudo-terminal in place of standard error, and what arrives at its other end."""
     here, there = os.openpty()
-    with open(there, "w", encoding="utf-8") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
+    os.set_blocking(here, False)
+    with open(there, "w", encoding="utf-8") as stream, redirect_stderr(stream):
         yield lambda: os.read(here, 1 << 16).decode()
     os.close(here)
 
@@ -74,23 +75,24 @@ def test_a_file_gets_a_line_for_each_phase_and_one_every_30_seconds(clock, monke
     assert [line.split(":")[0] for line in lines] == ["starting", "training", "training", "over"]
 
 
-def test_a_terminal_has_one_line_below_what_is_printed(terminal, monkeypatch):
+def test_a_terminal_has_one_line_below_what_is_printed(monkeypatch):
     monkeypatch.setattr(progress, "TICK", 0.02)
     out = io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
-    with progress.command(None):
-        progress.phase("compiling", "usually 2 to 30 s")
-        time.sleep(0.1)
-        print("a table")
-        assert out.getvalue() == "a table\n"
+    with terminal() as arrived:
+        with progress.command(None):
+            progress.phase("compiling", "usually 2 to 30 s")
+            time.sleep(0.1)
+            print("a table")
+            assert out.getvalue() == "a table\n"
+        said = arrived().split("\r\x1b[2K")
     assert sys.stdout is out
     assert progress._display is None
-    said = terminal().split("\r\x1b[2K")
     assert {"starting: 0 s, usually a few seconds", "compiling: 0 s, usually 2 to 30 s"} <= {*said}
     assert said[-1] == ""  # nothing is left
 
 
-def test_who_is_shown_what(terminal):
+def test_who_is_shown_what():
     told = []
 
     @progress.showing(told.append)
@@ -101,9 +103,10 @@ def test_who_is_shown_what(terminal):
     def outer(*, progress=None):
         return progress, inner()
 
-    assert outer() == (told.append, None)  # a terminal: of the outermost call
-    assert outer(progress=False) == (None, None)
-    assert outer(progress=print) == (print, None)
+    with terminal():
+        assert outer() == (told.append, None)  # a terminal: of the outermost call
+        assert outer(progress=False) == (None, None)
+        assert outer(progress=print) == (print, None)
     for wrong in (True, 3):
         with pytest.raises(InputError, match="give a function, False for no display"):
             outer(progress=wrong)
