@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from html import escape
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from jaxnet.display import visible
 from jaxnet.errors import InputError, shown
@@ -92,7 +92,7 @@ class Display:
 class Line(Display):
     """A line at the end of a terminal, below what is printed meanwhile."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         super().__init__()
         self.stream, self._drawn, self._streams = stream, False, dict[str, "_Above"]()
 
@@ -135,7 +135,7 @@ class _Above:
     The line comes back at its next state.
     """
 
-    def __init__(self, stream: TextIO, line: Line) -> None:
+    def __init__(self, stream: Any, line: Line) -> None:
         self.stream, self._line = stream, line
 
     def write(self, text: str) -> int:
@@ -317,7 +317,7 @@ def showing(tell: Callable[..., None]) -> Callable[[C], C]:
 
 
 @contextmanager
-def command(lines: TextIO | None) -> Iterator[None]:
+def command(lines: Any) -> Iterator[None]:
     """A context that shows the phases of a command.
 
     Args:

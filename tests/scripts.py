@@ -1,7 +1,9 @@
 """Runs of the scripts in experiments/, in processes of their own or in this one."""
 
 import contextlib
+import functools
 import gc
+import importlib.util
 import io
 import json
 import os
@@ -12,6 +14,8 @@ from pathlib import Path
 from unittest import mock
 
 from conftest import CACHE
+
+from jaxnet import cli
 
 ROOT = Path(__file__).parents[1]
 FAST = ("--no-cache", "--epochs", "3")
@@ -41,6 +45,7 @@ def run(*arguments, script="train", cwd=ROOT, status=0):
     )
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+    check_result(arguments, cwd)
     return done
 
 
@@ -64,7 +69,26 @@ def run_here(*arguments, script="train", status=0):
     done = subprocess.CompletedProcess(words, ended, said.getvalue(), errors.getvalue())
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+    check_result(arguments, Path.cwd())
     return done
+
+
+@functools.cache
+def validator():
+    """What validates the content of a result.json."""
+    from jsonschema import Draft202012Validator
+
+    Draft202012Validator.check_schema(cli.schema())
+    return Draft202012Validator(cli.schema())
+
+
+def check_result(arguments, cwd):
+    """The result.json that a command wrote, whichever it was, must follow the schema."""
+    words = [str(word) for word in arguments]
+    if "--out" in words and importlib.util.find_spec("jsonschema"):  # an extra of development
+        path = Path(cwd, words[words.index("--out") + 1], "result.json")
+        if path.exists() and "schema_version" in (found := json.loads(path.read_text())):
+            validator().validate(found)
 
 
 def result(folder):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jaxnet.cli.outputs import training_members as training_members
     from jaxnet.cli.run_folder import RUNS as RUNS
     from jaxnet.cli.run_folder import begin as begin
+    from jaxnet.cli.run_folder import schema as schema
     from jaxnet.cli.runner import main as main
     from jaxnet.cli.runner import training as training
     from jaxnet.runtime.devices import use_platform as use_platform
@@ -64,7 +65,7 @@ _NAMES = {
         "prepared",
     ),
     "jaxnet.cli.outputs": ("MEMBERS", "Setup", "hardest", "listed", "report", "training_members"),
-    "jaxnet.cli.run_folder": ("RUNS", "begin"),
+    "jaxnet.cli.run_folder": ("RUNS", "begin", "schema"),
     "jaxnet.cli.runner": ("main", "training"),
     "jaxnet.runtime.devices": ("use_platform",),
     "jaxnet.runtime.files": ("check_folder", "then", "write_text", "writing"),

@@ -78,7 +78,11 @@ def write_comparison(
     from jaxnet.report.html.comparison import page
 
     figures.comparison_of_runs(found, histories, out / "figures")
-    result = {"experiment": "compare", **found.summary()}
+    result = {
+        "experiment": "compare",
+        "schema_version": run_folder.SCHEMA_VERSION,
+        **found.summary(),
+    }
     write_text(out / "report.html", page(found.summary(), out / "figures"))
     write_json(out / "result.json", result)
     return result

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxnet.cli.options import Options
+from jaxnet.cli.run_folder import SCHEMA_VERSION
 from jaxnet.core.recipe import Recipe, describe_recipe
 from jaxnet.core.run import Run
 from jaxnet.core.training import EpochMetrics, Problem
@@ -173,6 +174,7 @@ def report(
         console.say(*says.split("\n"))
     result = {
         "experiment": setup.experiment,
+        "schema_version": SCHEMA_VERSION,
         "dataset": {
             "name": splits.name,
             "shape": run.shape,
@@ -205,13 +207,16 @@ def report(
         "calibration": believed(outputs["test"], splits),
         "verdict": ladder.verdict,
         **more,
-        "findings": applicable(
-            more.get("findings", (*ladder.findings, *findings)),
-            run.recipe,
-            model,
-            splits,
-            stopped_early=early,
-        ),
+        "findings": [
+            files.plain(each) | {"words": each.code.words, "severity": each.severity}
+            for each in applicable(
+                more.get("findings", (*ladder.findings, *findings)),
+                run.recipe,
+                model,
+                splits,
+                stopped_early=early,
+            )
+        ],
         "scores": scores | more.get("scores", {}),
     }
     write(setup, result, model, members or (run,), outputs, metrics, history=history)

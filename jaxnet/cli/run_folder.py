@@ -5,7 +5,9 @@ has it is finished. Among several processes, only the first writes.
 """
 
 import itertools
+import json
 import time
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from jaxnet.runtime.files import check_folder, plain, read_json, write_json, wri
 from jaxnet.runtime.processes import is_first, once
 
 RUNS = Path("runs")
+SCHEMA_VERSION = 1  # of result.schema.json
 
 
 def begin(
@@ -79,6 +82,11 @@ def abandon(out: Path) -> None:
 def result(out: Path) -> dict[str, Any] | None:
     """The result.json of a finished run; None if it is not finished."""
     return read_json(out / "result.json") if (out / "result.json").exists() else None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of every result.json."""
+    return json.loads(resources.files("jaxnet.cli").joinpath("result.schema.json").read_text())
 
 
 def newest_finished() -> Path:

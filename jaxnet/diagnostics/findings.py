@@ -77,6 +77,11 @@ class Code(StrEnum):
         return next((code for code in cls if code.words == words), None)
 
 
+# "problem": an error above the tolerance, or a training that failed; "data": a leak, wrong or
+# harmful examples or a shift; "note": everything else, and what is not claimed.
+Severity = Literal["problem", "data", "note"]
+
+
 @dataclass(frozen=True)
 class Remedy:
     """Something to try: a change of one field of a Recipe, a Model or Splits.
@@ -130,6 +135,11 @@ class Finding:
 
     __repr__ = display.text
 
+    @property
+    def severity(self) -> Severity:
+        """How grave the finding is."""
+        return severity_of(self.code, claimed=self.claimed)
+
 
 TRAIN_LONGER = Remedy("Recipe", "epochs", "multiply", 2, "train for longer")
 FASTER = Remedy(
@@ -167,6 +177,21 @@ TRAINING = (
 URGENT = (*TRAINING[:-1], Code.LEAKING_TEST_SET, Code.NOT_FINISHED)
 ERROR_STEPS = (Code.HIGH_BIAS, Code.HIGH_VARIANCE, Code.MISMATCH)
 DATA_FINDINGS = (Code.MORE_DATA_HELPS, Code.MORE_DATA_WILL_NOT_HELP, Code.ERROR_STILL_FALLS)
+
+ABOUT_DATA = (Code.LEAKING_TEST_SET, Code.LABEL_NOISE, Code.HARMFUL_EXAMPLES, Code.SHIFT)
+
+
+def severity_of(code: Code, *, claimed: bool) -> Severity:
+    """How grave a finding is.
+
+    Args:
+        code: what it is about.
+        claimed: whether it is shown.
+    """
+    if not claimed or code in (*DATA_FINDINGS, Code.EDGE_OF_SWEEP, Code.MEMORIZED):
+        return "note"
+    return "data" if code in ABOUT_DATA else "problem"
+
 
 # The classic remedies, in the order of Ng, Machine Learning Yearning (2018), chapters 25 to 27 and
 # 41 to 43.

@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from scripts import validator
 
 from jaxnet import cli
 from jaxnet.diagnostics.findings import Code
@@ -40,6 +41,22 @@ def test_json_is_alone_on_standard_output(found, folder):
     assert "written to" in err
 
 
+def test_the_result_follows_the_schema(found):
+    result = json.loads(found[1])
+    validator().validate(result)
+    validator().validate(result | {"more": 1})
+    for each in result["findings"]:
+        assert each["words"] == Code(each["code"]).words
+        assert (each["severity"] == "note") or each["claimed"]
+    unknown = [each | {"code": "high varience"} for each in result["findings"]]
+    half = {name: value for name, value in result.items() if name != "error"}
+    estimate = {"error": {"test": {"estimate": 0.1}}}
+    for wrong in (half, result | {"findings": unknown}, result | estimate):
+        assert not validator().is_valid(wrong)
+    of_advice = result | {"experiment": "advise"}
+    assert "'advice' is a required property" in str(list(validator().iter_errors(of_advice)))
+
+
 def test_a_claimed_finding_decides_the_exit_status(found, folder, capsys):
     claimed = [each["code"] for each in json.loads(found[1])["findings"] if each["claimed"]]
     assert "high_bias" in claimed
@@ -58,8 +75,10 @@ def test_the_codes_are_kept():
         "stuck_at_majority", "cannot_fit_32_examples", "labels_match_nothing", "not_finished",
         "leaking_test_set", "high_bias", "high_variance", "mismatch", "no_better_than_guessing",
         "more_data_helps", "more_data_will_not_help", "error_still_falls", "overconfident",
-        "label_noise", "shift", "edge_of_sweep",
+        "label_noise", "memorized", "harmful_examples", "slice", "shift", "edge_of_sweep",
     }  # fmt: skip
+    finding = cli.schema()["$defs"]["finding"]["properties"]
+    assert set(finding["code"]["enum"]) == {code.value for code in Code}
     for code in Code:
         assert code.value.isidentifier()
         assert code.value == code.value.lower()
