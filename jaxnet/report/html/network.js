@@ -198,6 +198,14 @@ const makeNetwork = (() => {
       members: data.members.length,
       layers: data.layers.map(({ name, kind, shape }) => ({ name, kind, shape })),
 
+      // what the network gives for raw values of an example: log-probabilities, or a value
+      outputs(x, member = 0) {
+        const values = valuesOf(member);
+        values[0] = x;
+        compute(always, values);
+        return values[data.output].slice();
+      },
+
       // probabilities and each layer's numbers, of raw values of an image
       run(image, member = 0) {
         if (image.length !== pixels) throw new RangeError(`an image has ${pixels} values, not ${image.length}`);

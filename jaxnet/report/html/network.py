@@ -4,6 +4,7 @@ image.
 
 import base64
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -33,26 +34,25 @@ class Network(NamedTuple):
     members: int
 
 
-def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -> Network:
+def network(
+    model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000, exact: bool = False
+) -> Network:
     """The networks of runs of one architecture: as many as fit, from the first on.
 
     Args:
         model: the architecture.
         runs: the trained networks.
         most_bytes: bytes of text that their numbers may take.
+        exact: whether all numbers are kept as float32; else large arrays take 16 bits a number.
 
     Returns:
         The Network.
 
     Raises:
-        InputError: where not even one fits, where the runs differ in architecture, for a
-            regression, and for what a page cannot compute.
+        InputError: where not even one fits, where the runs differ in architecture, and for
+            what a page cannot compute.
     """
-    run = runs[0]
-    if run.classes is None:
-        raise InputError(
-            f"{run.model} gives values; a page shows networks that give probabilities of classes"
-        )
+    run, many = runs[0], math.inf if exact else MANY
     leaves, structures = zip(
         *(jax.tree.flatten(programs.network_arrays(run)) for run in runs), strict=True
     )
@@ -75,10 +75,12 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
         if all(np.array_equal(each[leaf], leaves[0][leaf]) for each in leaves)
     ]
     shared = [*fixed, *((number, leaves[0][leaf]) for number, leaf in same)]
-    constants, members = _texts(shared), list[Any]()
+    constants, members = _texts(shared, many), list[Any]()
     size = len(json.dumps(constants))
     for each in leaves:
-        texts = _texts([(number, each[leaf]) for number, leaf in own if (number, leaf) not in same])
+        texts = _texts(
+            [(number, each[leaf]) for number, leaf in own if (number, leaf) not in same], many
+        )
         size += len(json.dumps(texts))
         if size > most_bytes:
             break
@@ -90,7 +92,7 @@ def network(model: Model, runs: Sequence[Run], *, most_bytes: int = 2_000_000) -
         )
     data = {
         "shape": list(run.shape),
-        "classes": list(map(visible, run.classes)),
+        "classes": list(map(visible, run.classes or ())),
         "constants": constants,
         "members": members,
         "steps": program.steps,
@@ -131,22 +133,23 @@ def _layers(program: Program, output: Operand) -> list[dict[str, Any]]:
     return described
 
 
-def _texts(arrays: Sequence[tuple[int, Any]]) -> list[tuple[int, dict[str, str]]]:
-    return [(number, encoded(np.asarray(array, np.float32))) for number, array in arrays]
+def _texts(arrays: Sequence[tuple[int, Any]], many: float) -> list[tuple[int, dict[str, str]]]:
+    return [(number, encoded(np.asarray(array, np.float32), many)) for number, array in arrays]
 
 
-def encoded(array: np.ndarray) -> dict[str, str]:
+def encoded(array: np.ndarray, many: float = MANY) -> dict[str, str]:
     """Encode numbers for the page as float32, or large arrays as int16 with a scale for each place
     of the last axis; little-endian, in base64.
 
     Args:
         array: the numbers, of any shape.
+        many: how many numbers make an array large.
 
     Returns:
         {"float32": numbers}, or {"int16": levels, "scales": scales}, of which the products are the
         numbers.
     """
-    if array.size <= MANY or array.ndim < 2 or not np.isfinite(array).all():
+    if array.size <= many or array.ndim < 2 or not np.isfinite(array).all():
         return {"float32": _base64(array, "<f4")}
     scales = np.abs(array).max(tuple(range(array.ndim - 1))).astype(np.float32) / LEVELS
     levels = np.round(

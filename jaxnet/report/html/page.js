@@ -61,6 +61,24 @@
     document.addEventListener("pointerdown", (e) => { if (!chart.contains(e.target)) leave(); });
   }
 
+  for (const button of document.querySelectorAll("button[data-copies]")) {
+    button.addEventListener("click", async () => {
+      const read = JSON.parse(document.getElementById(button.dataset.copies).textContent);
+      const words = typeof read === "string" ? read : JSON.stringify(read, null, 1);
+      let done = true;
+      try {
+        await navigator.clipboard.writeText(words);
+      } catch { // not allowed here: by way of a selection
+        const area = Object.assign(document.createElement("textarea"), { value: words });
+        document.body.append(area);
+        area.select();
+        done = document.execCommand("copy");
+        area.remove();
+      }
+      document.getElementById("copied").textContent = done ? "copied" : "the browser does not allow copying";
+    });
+  }
+
   for (const toggle of document.querySelectorAll("button[data-toggles]")) {
     toggle.addEventListener("click", () => {
       const pressed = toggle.getAttribute("aria-pressed") !== "true";

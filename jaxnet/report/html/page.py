@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
+from jaxnet.diagnostics.findings import ERROR_STEPS, Code, first_to_fix
 from jaxnet.diagnostics.measured import NOT_TRIED, told
 from jaxnet.diagnostics.text import CROSS_FITTED_NAMES, PART_NAMES, interval_notes
 from jaxnet.display import rounded
 from jaxnet.report import tables
+from jaxnet.report.html import studies
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
+from jaxnet.report.html.findings import copies, findings_html
 from jaxnet.stats.bias_variance import TERMS
 from jaxnet.stats.scores import SCORES
 from jaxnet.studies.measures import Unit, unit_of
@@ -41,6 +43,19 @@ FIGURES = {
     "augmented": "training images, and what training may see of them",
 }
 PLACED = (*FIGURES, "confusion", "wrong")
+ERRORS = "Where the error comes from"  # heading of the error analysis
+KEPT = "The network of this folder"  # heading of its errors, on the page of a study
+# Experiments whose page is about a study and not about one network, with the heading of the study.
+STUDIES = {
+    "advise": "What was tried, and what it gains",
+    "bias_variance": "Bias and variance",
+    "census": "What each example is worth",
+    "labels": "Doubtful labels",
+    "learning_curve": "Learning curve",
+    "seeds": "How much is luck",
+    "shift": "Shifts, and what is noticed",
+    "sweep": "The trials",
+}
 CONFUSION = "Confusion matrix"  # heading of the confusion matrix
 MATRIX_CLASSES = 30  # with more classes, the confusion matrix is a picture
 TRIAL_ROWS = 10  # trials of a sweep
@@ -85,23 +100,26 @@ def page(
         return f'<p class="note">This is {first}.</p>{body}' if body and many > 1 else body
 
     own = sorted(path.stem for path in figures.glob("*.png") if path.stem not in PLACED)
-    parts = {
-        "What was found": _findings(result["findings"]),
-        result["experiment"].replace("_", " "): "".join(
-            chart(figures / name, name.replace("_", " ")) for name in own
-        )
+    study = STUDIES.get(result["experiment"])
+    about_study = (
+        "".join(chart(figures / name, name.replace("_", " ")) for name in own)
         + _trials(result.get("sweep"), percent=not _regression(result))
         + _tried(result.get("advice"))
-        + _census(result.get("census")),
-        "Where the error comes from": shown("diagnosis")
-        + shown("ladder")
-        + _decompositions(result.get("diagnosis")),
-        "Other scores": _scores(result),
+        + _census(result.get("census"))
+        + studies.of_study(result)
+    )
+    errors = shown("diagnosis") + shown("ladder") + _decompositions(result.get("diagnosis"))
+    parts = {
+        study or result["experiment"].replace("_", " "): about_study,
+        "Findings": findings_html(result),
+        ERRORS: errors if study is None else "",
+        "Try a row" if "row" in (read or {}) else "Draw, and watch it think": playground,
+        KEPT: "" if study is None else _numbers(result) + errors,
         "Training curves": of_first(shown("curves") + shown("signals") + shown("augmented")),
         CONFUSION: of_first(_confusion(result, figures) + shown("values")),
-        "Calibration": of_first(_calibration(result.get("calibration")) + shown("calibration")),
         "Mistakes": of_first(wrong),
-        "Draw, and watch it think": playground,
+        "Calibration": of_first(_calibration(result.get("calibration")) + shown("calibration")),
+        "Other scores": _scores(result),
         "How the data was read": _reading(result["dataset"].get("notes", ())),
         "Reproduce this run": _about(result),
     }
@@ -109,14 +127,16 @@ def page(
     links = "".join(f'<a href="#{anchor(name)}">{text(name)}</a>' for name in parts)
     body = "\n".join(
         [
-            _top(result),
+            _top(result, numbers=study is None),
             f'<nav aria-label="parts of the page">{links}</nav>',
             *(section(*part) for part in parts.items()),
         ]
     )
-    title = f"{result['experiment']}: {result['model']['name']} on {result['dataset']['name']}"
-    scripts = ("page.js", "network.js", "playground.js") if read else ("page.js",)
-    return document(title, body, scripts=scripts, read=read)
+    about = "" if study else f"{result['model']['name']} on "
+    title = f"{result['experiment'].replace('_', ' ')}: {about}{result['dataset']['name']}"
+    own_script = "row.js" if "row" in (read or {}) else "playground.js"
+    scripts = ("page.js", "network.js", own_script) if read else ("page.js",)
+    return document(title, body, scripts=scripts, read={**(read or {}), **copies(result)})
 
 
 def number(value: Any, *, percent: bool = False) -> str:
@@ -143,7 +163,7 @@ def _regression(result: Mapping[str, Any]) -> bool:
     return about.get("task", "classification" if about["classes"] else "regression") == "regression"
 
 
-def _top(result: dict[str, Any]) -> str:
+def _top(result: dict[str, Any], *, numbers: bool) -> str:
     verdict = f'<p class="verdict">{_headed(result["verdict"])}</p>'
     tried = (
         _adopt(result["advice"])
@@ -151,8 +171,9 @@ def _top(result: dict[str, Any]) -> str:
         else _next(result["findings"], result["tolerance"])
     )
     beside = (
-        f'<div class="beside"><div>{_numbers(result)}</div><div><h2>What to try '
-        f"next</h2>{tried}</div></div>"
+        '<div class="beside">'
+        + (f"<div>{_numbers(result)}</div>" if numbers else "")
+        + f"<div><h2>What to try next</h2>{tried}</div></div>"
     )
     return f'<section id="verdict">{verdict}{beside}</section>'
 
@@ -522,21 +543,6 @@ def _scores(result: Mapping[str, Any]) -> str:
 def _notes(values: Iterable[dict[str, Any]]) -> str:
     """What the intervals of errors presuppose, and why some are missing."""
     return "".join(f'<p class="note">{text(note)}</p>' for note in interval_notes(values))
-
-
-def _findings(findings: Sequence[dict[str, Any]]) -> str:
-    def words(finding: dict[str, Any]) -> str:
-        state = "shown" if finding["claimed"] else "not shown"
-        remedies = "; ".join(map(_told, finding["remedies"])) if finding["claimed"] else ""
-        more = (
-            f'<br><span class="note">Try: {text(remedies)}.</span>'
-            if remedies and Code(finding["code"]) not in DATA_FINDINGS
-            else ""
-        )
-        name = text(Code(finding["code"]).words)
-        return f"<dt>{name}, {state}</dt><dd>{text(finding['evidence'])}{more}</dd>"
-
-    return f"<dl>{''.join(map(words, findings))}</dl>" if findings else ""
 
 
 def _decompositions(diagnosis: dict[str, Any] | None) -> str:
