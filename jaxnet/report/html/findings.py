@@ -9,6 +9,7 @@ from jaxnet.report.html.document import table, text
 
 OF_CLASSES = (Code.STUCK_AT_MAJORITY, Code.OVERCONFIDENT, Code.LABEL_NOISE)
 OF_SEVERAL = (*TRAINING, Code.OVERCONFIDENT, Code.LABEL_NOISE, Code.LEAKING_TEST_SET)
+OF_CENSUS = (Code.MEMORIZED, Code.HARMFUL_EXAMPLES, Code.SLICE)
 OF_DATA_SIZE = (Code.MORE_DATA_HELPS, Code.MORE_DATA_WILL_NOT_HELP, Code.ERROR_STILL_FALLS)
 ONE_NETWORK = "jaxnet diagnose checks it, with several networks"
 BUTTONS = "".join(
@@ -116,6 +117,8 @@ def _unmentioned(code: Code, result: Mapping[str, Any]) -> str:
         return "passed"
     if code in OF_SEVERAL:
         return f"not checked: {ONE_NETWORK}"
+    if code in OF_CENSUS:
+        return "passed" if "census" in result else "not checked: jaxnet census measures it"
     if code in OF_DATA_SIZE:
         return "not checked: jaxnet learning-curve measures it"
     return "passed" if code is Code.NO_BETTER_THAN_GUESSING else f"not checked: {ONE_NETWORK}"
