@@ -113,7 +113,7 @@ def page(
         study or result["experiment"].replace("_", " "): about_study,
         "Findings": findings_html(result),
         ERRORS: errors if study is None else "",
-        "Try a row" if "row" in (read or {}) else "Draw, and watch it think": playground,
+        "Draw, and watch it think": playground,
         KEPT: "" if study is None else _numbers(result) + errors,
         "Training curves": of_first(shown("curves") + shown("signals") + shown("augmented")),
         CONFUSION: of_first(_confusion(result, figures) + shown("values")),
@@ -134,8 +134,7 @@ def page(
     )
     about = "" if study else f"{result['model']['name']} on "
     title = f"{result['experiment'].replace('_', ' ')}: {about}{result['dataset']['name']}"
-    own_script = "row.js" if "row" in (read or {}) else "playground.js"
-    scripts = ("page.js", "network.js", own_script) if read else ("page.js",)
+    scripts = ("page.js", "network.js", "playground.js") if read else ("page.js",)
     return document(title, body, scripts=scripts, read={**(read or {}), **copies(result)})
 
 
