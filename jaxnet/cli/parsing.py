@@ -31,7 +31,8 @@ GROUPS = {
     "augmentation": "shift rotate scale elastic noise cutout mixup",
     "diagnosis": "members seconds tolerance target_error signals",
     "the run and its folder": (
-        "out resume platform cache tensorboard stream corrupt coordinator processes process_id"
+        "out resume open json fail_on platform cache tensorboard stream corrupt coordinator "
+        "processes process_id"
     ),
 }
 
@@ -106,7 +107,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _is_positional(field: "dataclasses.Field[Any]") -> bool:
-    return bool(getattr(field.type, "__metadata__", ()))
+    return any(repr(each) == "Positional" for each in getattr(field.type, "__metadata__", ()))
 
 
 def _head(field: "dataclasses.Field[Any]") -> str:
