@@ -113,7 +113,7 @@ def page(
         study or result["experiment"].replace("_", " "): about_study,
         "Findings": findings_html(result),
         ERRORS: errors if study is None else "",
-        "Draw, and watch it think": playground,
+        "Try a row" if _of_table(result) else "Draw, and watch it think": playground,
         KEPT: "" if study is None else _numbers(result) + errors,
         "Training curves": of_first(shown("curves") + shown("signals") + shown("augmented")),
         CONFUSION: of_first(_confusion(result, figures) + shown("values")),
@@ -134,7 +134,8 @@ def page(
     )
     about = "" if study else f"{result['model']['name']} on "
     title = f"{result['experiment'].replace('_', ' ')}: {about}{result['dataset']['name']}"
-    scripts = ("page.js", "network.js", "playground.js") if read else ("page.js",)
+    own_script = "row.js" if _of_table(result) else "playground.js"
+    scripts = ("page.js", "network.js", own_script) if read else ("page.js",)
     return document(title, body, scripts=scripts, read={**(read or {}), **copies(result)})
 
 
@@ -155,6 +156,11 @@ def number(value: Any, *, percent: bool = False) -> str:
     if value["low"] is None or value["high"] is None:
         return f'{center} <small title="{text(value["refused"] or "")}">no interval</small>'
     return f"{center} <small>{form(value['low'])} to {form(value['high'])}</small>"
+
+
+def _of_table(result: Mapping[str, Any]) -> bool:
+    """Whether the inputs come from the columns of a table."""
+    return result["dataset"].get("columns") is not None
 
 
 def _regression(result: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from jaxnet.report import figures
 from jaxnet.report.html.examples import wrong_classes, wrong_several, wrong_values
 from jaxnet.report.html.page import page
 from jaxnet.report.html.playground import playground
+from jaxnet.report.html.row import row_form
 
 
 def draw(
@@ -97,4 +98,5 @@ def html(
     else:
         wrong = wrong_classes(x, y, outputs, splits.classes, splits.test.pixel_max)
     play = playground(model, runs, splits)
+    play = play if play.html else row_form(model, runs, splits)
     return page(result, pictures, wrong=wrong, playground=play.html, read=play.read)
