@@ -12,7 +12,7 @@ from jaxnet.report.html.document import document
 from jaxnet.report.html.row import row_form
 
 ROWS = 100
-KINDS = {"classes": "kind", "values": "price", "large values": "large"}
+KINDS = {"classes": "kind", "values": "price"}
 PREDICT = """rows => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const network = makeNetwork(read("network")), row = read("row");

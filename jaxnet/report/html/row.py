@@ -47,7 +47,8 @@ def row_form(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     """
     columns = splits.columns
     run = next((run for run in runs if not run.diverged), None)
-    if columns is None or run is None or not len(splits.test):
+    one_target = splits.targets is None
+    if columns is None or run is None or not len(splits.test) or not one_target:
         return Playground("", {})
     try:
         if len(columns) > MOST_COLUMNS:
