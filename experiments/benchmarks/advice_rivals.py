@@ -8,8 +8,9 @@ its default settings draw from the space of the changes that advice tries: learn
 tenth to 10 times, 1 to 10 times as many epochs, hidden layers half to twice as wide, one more or
 one less, dropout, label smoothing and weight decay. Each trial is one training on the training set,
 judged on the validation set; there are as many trials as advice of at most 5 rounds trained
-networks. Then 8 networks of each method's recipe are trained on training and validation set, with
-the same keys, and their mean error on the test set is what counts.
+networks. Then 8 networks of each method's recipe are trained on the training set, with the same
+keys, those of advice with the labels, weights and standardization that it hands over, and their
+mean error on the test set is what counts.
 
 Data sets: the first 5,000 images of MNIST, judged on its 10,000, and five generated tables of 1,250
 rows, judged on 5,000 others. With "rate / 100" the recipe that all begin with has a hundredth of
@@ -29,7 +30,6 @@ import jaxnet
 from experiments.benchmarks.patients import as_splits
 from experiments.benchmarks.rows import append, missing, parser, read
 from jaxnet import Model, Recipe, Splits
-from jaxnet.data.splitting import pool
 from jaxnet.stats.estimate import repeated
 
 TABLE = Path(__file__).with_suffix(".csv")
@@ -92,11 +92,18 @@ def compared(splits: Splits, recipe: Recipe, seed: int) -> dict[str, object]:
     """The mean test errors of each method's recipe."""
     model = jaxnet.mlp(HIDDEN)
     found = jaxnet.advise(model, splits, recipe, jax.random.key(seed), rounds=ROUNDS)
-    judged = {"before": (model, recipe, 1), "advice": (found.model, found.recipe, found.votes)}
+    errors = {
+        "before": error(model, recipe, splits, seed),
+        "advice": error(
+            found.model, found.recipe, found.splits, seed, found.weights, votes=found.votes
+        ),
+    }
     for sampler in ("random", "tpe"):
-        judged[sampler] = (*searched(sampler, splits, recipe, found.trainings, seed), 1)
-    errors = {name: f"{error(*what, splits, seed):.4f}" for name, what in judged.items()}
-    return {"trainings": found.trainings, "adopted": found.adopted, **errors}
+        errors[sampler] = error(
+            *searched(sampler, splits, recipe, found.trainings, seed), splits, seed
+        )
+    words = {name: f"{each:.4f}" for name, each in errors.items()}
+    return {"trainings": found.trainings, "adopted": found.adopted, **words}
 
 
 def searched(
@@ -134,12 +141,23 @@ def searched(
     return chosen(optuna.trial.FixedTrial(study.best_params))
 
 
-def error(model: Model, recipe: Recipe, votes: int, splits: Splits, seed: int) -> float:
-    """The mean test error of networks that are trained on training and validation set; that of
-    their vote, where networks vote.
+def error(
+    model: Model,
+    recipe: Recipe,
+    splits: Splits,
+    seed: int,
+    weights: np.ndarray | None = None,
+    *,
+    votes: int = 1,
+) -> float:
+    """The mean test error of networks that are trained on the training set; that of their vote,
+    where networks vote.
     """
     keys, test = jax.random.split(jax.random.key(10_000 + seed), JUDGES), splits.test
-    networks = jaxnet.fit_population(model, pool(splits), recipe, keys)
+    samples = None
+    if weights is not None:
+        samples = jaxnet.resampling.whole(JUDGES, len(splits.train)).reweighted(weights)
+    networks = jaxnet.fit_population(model, splits, recipe, keys, resample=samples)
     outputs = np.asarray(jaxnet.predict(model, networks, np.asarray(test.x)))
     if votes > 1:
         outputs = np.exp(outputs).mean(0, keepdims=True)
