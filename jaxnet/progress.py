@@ -20,6 +20,7 @@ from jaxnet.display import visible
 from jaxnet.errors import InputError, shown
 
 C = TypeVar("C", bound=Callable[..., Any])
+Item = TypeVar("Item")
 
 TICK = 0.5  # seconds between two states of the line
 FIRST_AFTER = 1.0  # seconds after which a phase is worth a line in a file
@@ -245,7 +246,7 @@ def report(
         now.detail = detail
 
 
-def counted(items: Iterable[C], words: str, usual: str = "") -> Iterator[C]:
+def counted(items: Iterable[Item], words: str, usual: str = "") -> Iterator[Item]:
     """Give items one after the other, and say how many are done.
 
     Args:

@@ -54,7 +54,7 @@ def _of_each(
     parts: Sequence[Mapping[str, Any]], shown: Callable[[Mapping[str, Any], bool], str]
 ) -> list[tuple[str, ...]]:
     """A row for each score of each label or value, where examples have several."""
-    rows = []
+    rows = list[tuple[str, ...]]()
     for i, name in enumerate(parts[0].get("names") or ()):
         each = [(part.get("outputs") or part["labels"])[i] for part in parts]
         for score in ("rmse", "r2", "balanced_accuracy", "auc"):
