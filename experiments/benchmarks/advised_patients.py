@@ -104,8 +104,14 @@ PATIENTS = {
     "used on figures that are moved": Patient(
         ("augmentation",), tasks.figures(5, 0.3), 5, (64,), used=tasks.figures(5, 0.3, 2)
     ),
-    "half of a class has the label of another": Patient(
-        ("labels",), tasks.two_classes(10, 4.0), 2, (16,), wrong=0.5, wrong_class=0
+    "half of a class has the label of another, 1,000 labels checked": Patient(
+        ("labels",),
+        tasks.two_classes(10, 4.0),
+        2,
+        (16,),
+        wrong=0.5,
+        wrong_class=0,
+        used=tasks.two_classes(10, 4.0),
     ),
     "good already": Patient((), tasks.two_classes(10, 3.0), 2, (16,), _plain(3e-3, 10)),
     "labels that are guessed": Patient(
@@ -130,7 +136,8 @@ def drawn(patient: Patient, seed: int) -> Splits:
 
 def listed(patient: Patient) -> list[Change]:
     """Every change of a patient, the first one none."""
-    balanced, images = patient.measure == "balanced_error", patient.used is not None
+    balanced = patient.measure == "balanced_error"
+    images = patient.task(np.random.default_rng(0), 1)[0].ndim > 2
     return changes(
         patient.widths,
         patient.recipe,
