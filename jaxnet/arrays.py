@@ -345,7 +345,7 @@ def predictions(
         InputError: for shapes, types and values that do not fit the loss.
     """
     f = array("predictions", given, axes)
-    if np.ndim(labels_) == 2 and loss in ("squared", "zero_one_kohavi_wolpert"):
+    if loss in ("squared", "zero_one_kohavi_wolpert") and _axes(labels_) == 2:
         return _several(f, array("labels", labels_), axes, loss, seen)
     of_values, either = loss == "squared", loss.startswith("zero_one")
     wanted = len(axes) + (f.ndim > len(axes) if either else not of_values)
@@ -386,6 +386,14 @@ def predictions(
     if seen is not None:
         f = np.where(seen[..., None], f.dtype.type(-np.log(f.shape[-1])), f)
     return f, labels("labels", labels_, examples, f.shape[-1])
+
+
+def _axes(given: ArrayLike) -> int:
+    """The number of axes; 1 for lists of different lengths, which are refused with the labels."""
+    try:
+        return np.ndim(given)
+    except ValueError:
+        return 1
 
 
 def _several(

@@ -255,7 +255,7 @@ def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
     arguments.check(model=model, run=run)
     y = check_labels(run, dataset)
     outputs = np.asarray(predict(model, run, dataset.x))
-    finite = np.isfinite(outputs).reshape(len(outputs), -1).all(1)
+    finite = np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim)))
     if not run.counted and (lost := np.flatnonzero(~finite)).size:
         raise InputError(
             f"the network predicts {outputs[lost[0]]} for example {lost[0]}, and no finite value "

@@ -113,9 +113,13 @@ def kernels_and_biases(params):
     return kernels, biases
 
 
+def example(*shape):
+    return jax.ShapeDtypeStruct(shape, np.float32)
+
+
 @pytest.mark.parametrize("library", MODELS)
 def test_layers_are_in_the_order_of_the_forward_pass(library):
-    layers = layers_of(MODELS[library], (8, 8), "float32", False, "threefry2x32")
+    layers = layers_of(MODELS[library], example(8, 8), "float32", False, "threefry2x32")
     assert layers.names == LAYERS[library]
     relu, tanh = (1, 3) if library == "plain" else (0, 1)
     seen = {(reading.layer, reading.what) for reading in layers.readings}
@@ -187,7 +191,7 @@ class Channels(eqx.Module):
     ],
 )
 def test_a_channel_is_a_unit(model, shape, axis):
-    layers = layers_of(model, shape, "float32", False, "threefry2x32")
+    layers = layers_of(model, example(*shape), "float32", False, "threefry2x32")
     assert len(layers.names) == 2
     relu = [each for each in layers.readings if each.what == "relu"]
     assert [(each.layer, each.unit_axis) for each in relu] == [(0, axis)]
@@ -208,7 +212,7 @@ def test_a_channel_is_dead_where_it_is_0_in_all_places():
 )
 def test_activations_without_bounds_do_not_saturate_and_norms_have_no_dead_units(model, saturating):
     model = model.for_outputs(10)
-    layers = layers_of(model, (64,), "float32", True, "threefry2x32")
+    layers = layers_of(model, example(64), "float32", True, "threefry2x32")
     assert layers.names == ("hidden_0", "block_0/norm", "output")
     seen = {(reading.layer, reading.what) for reading in layers.readings}
     assert seen == {(i, "output") for i in range(3)} | ({(1, "tanh")} if saturating else set())

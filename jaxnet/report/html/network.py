@@ -133,11 +133,13 @@ def _layers(program: Program, output: Operand) -> list[dict[str, Any]]:
     return described
 
 
-def _texts(arrays: Sequence[tuple[int, Any]], many: float) -> list[tuple[int, dict[str, str]]]:
+def _texts(
+    arrays: Sequence[tuple[int, Any]], many: float | int
+) -> list[tuple[int, dict[str, str]]]:
     return [(number, encoded(np.asarray(array, np.float32), many)) for number, array in arrays]
 
 
-def encoded(array: np.ndarray, many: float = MANY) -> dict[str, str]:
+def encoded(array: np.ndarray, many: float | int = MANY) -> dict[str, str]:
     """Encode numbers for the page as float32, or large arrays as int16 with a scale for each place
     of the last axis; little-endian, in base64.
 
