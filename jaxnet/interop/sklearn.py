@@ -257,9 +257,10 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         Raises:
             InputError: where the network diverged, and predicts no class.
         """
+        outputs = self._outputs(X)
         if self.run_.schema.multi_label:
-            return (self._outputs(X) > np.log(0.5)).astype(int)
-        classes = arrays.chosen(self._outputs(X))
+            return (outputs > np.log(0.5)).astype(int)
+        classes = arrays.chosen(outputs)
         if (lost := np.flatnonzero(classes == arrays.NO_CLASS)).size:
             raise InputError(
                 f"the network predicts no class for {len(lost)} of {len(classes)} examples, the "

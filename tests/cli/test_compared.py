@@ -75,7 +75,7 @@ def test_a_real_difference_is_found_and_is_that_of_mcnemar(runs, digits, tmp_pat
     for folder, run_ in zip(("good", "poor"), found["runs"], strict=True):
         assert run_["scores"] == result(runs / folder)["scores"]["test"]
     assert "error of always guessing" in said
-    assert "to compare recipes, train each with --members 8 or more" in said
+    assert "To compare recipes, train each with --members 8 or more" in said
 
 
 def test_the_same_run_twice_differs_in_nothing(runs, tmp_path, capsys):
@@ -141,7 +141,7 @@ def test_members_of_one_training_set_say_nothing_of_another(runs, digits, tmp_pa
     assert pair["real"]
     assert [each["members"] for each in found["runs"]] == [8, 8]
     assert found["runs"][1]["members_error"]["estimate"] == pytest.approx(kept[1].mean())
-    assert "to compare recipes" in capsys.readouterr().out
+    assert "To compare recipes" in capsys.readouterr().out
     alone = compared(tmp_path / "members-3", runs / "good", out=tmp_path / "alone")["pairs"][0]
     assert alone["of"] == "networks"
     assert "one network each on this training set" in alone["words"]
@@ -180,7 +180,7 @@ def test_recipes_are_compared_on_the_folds_that_they_share(runs, digits, tmp_pat
     assert pair["not_used"] == [f"6 networks of {name}, which were {words}" for name in NAMES]
     said = capsys.readouterr().out
     assert f"not used: {pair['not_used'][0]}" in said
-    assert "to compare recipes" not in said
+    assert "To compare recipes" not in said
     assert pair["not_used"][0] in (tmp_path / "out/report.html").read_text()
 
 
@@ -262,7 +262,7 @@ def test_other_data_are_set_beside_without_a_difference(runs, tmp_path, capsys):
         == 2
     )
     assert (
-        "values-0 predicts values, and good classes; compare runs of one kind"
+        "good predicts classes, and values-0 predicts values; compare runs of one kind"
         in capsys.readouterr().err
     )
     values = compared(tmp_path / "values-0", tmp_path / "values-1", out=tmp_path / "values")

@@ -287,5 +287,5 @@ def test_the_page_of_a_result_of_before_names_its_findings():
     page = html_of(found, OLD_RUN)
     words = " ".join(remedy.words for remedy in REMEDIES[Code.HIGH_BIAS])
     assert "<b>high bias</b>" in page
-    assert "<dt>high variance, " in page
+    assert "<summary><b>high variance</b>" in page
     assert all(word in page for word in words.split())

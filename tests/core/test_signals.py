@@ -114,7 +114,7 @@ def kernels_and_biases(params):
 
 
 def example(*shape):
-    return jax.ShapeDtypeStruct(shape, np.float32)
+    return jax.ShapeDtypeStruct((1, *shape), np.float32)
 
 
 @pytest.mark.parametrize("library", MODELS)

@@ -253,7 +253,7 @@ def test_words_after_the_package(word, message, capsys):
 # How a message says what to do, or leaves it to words that another function makes.
 CURE = re.compile(
     r"; |\b(give|leave|put|install|take|need|must "
-    r"be)\b|near(_path)?\(|missing\(|told\[|\{(cure|error|said)\}|^said$|refused\[|why\[0\]",
+    r"be)\b|near(_path)?\(|missing\(|told\[|\{(cure|error|said)\}|^said$|refused\[|why\[0\]|\.why\}",
     re.IGNORECASE,
 )
 

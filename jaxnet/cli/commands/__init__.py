@@ -43,9 +43,16 @@ def run(
     words = sys.argv[1:] if arguments is None else list(arguments)
     given = {word.split("=")[0] for word in words}
     lines = sys.stderr if "--json" in given else sys.stdout
-    if command in NO_LINES or given & {"-h", "--help", "--new"}:
+    quiet = {command, *words[:1]} & set(NO_LINES) or given & {"-h", "--help", "--new"}
+    if quiet or not _is_first(words):
         lines = None
     # importing takes a second or more, so the display comes first
     with progress.command(lines):
         module = importlib.import_module(f"{__name__}.{command.replace('-', '_')}")
         return module.main(words, program=program or f"jaxnet {command}", began=began)
+
+
+def _is_first(words: Sequence[str]) -> bool:
+    """Whether the words start the first process, or the only one, which alone says anything."""
+    joined = " ".join(words).replace("=", " ").split()
+    return "--process-id" not in joined[:-1] or joined[joined.index("--process-id") + 1] == "0"

@@ -50,11 +50,10 @@ def row_form(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     one_target = splits.targets is None
     if columns is None or run is None or not len(splits.test) or not one_target:
         return Playground("", {})
+    if len(columns) > MOST_COLUMNS:
+        why = f"the table has {len(columns)} columns, and a form holds {MOST_COLUMNS}"
+        return Playground(f"<p>There is no form to try a row: {why}.</p>", {})
     try:
-        if len(columns) > MOST_COLUMNS:
-            raise InputError(
-                f"the table has {len(columns)} columns, and a form holds {MOST_COLUMNS}"
-            )
         found = network(model, [run], exact=True)
     except InputError as error:
         return Playground(f"<p>There is no form to try a row: {text(error)}.</p>", {})
