@@ -45,7 +45,7 @@ function predictRow(network, { origins }, x) {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const element = (id) => document.getElementById(id);
   const network = makeNetwork(read("network")), row = read("row");
-  const form = element("row"), controls = [...form.elements];
+  const form = element("row-form"), controls = [...form.elements];
 
   const answer = () => {
     const { x, refused } = encodeRow(row, controls.map((control) => control.value));

@@ -26,7 +26,7 @@ categories, gaps and dates become the same inputs.</p>
 <div class="tools"><label>begin with test row
 <select id="row-example">{examples}</select></label></div>
 <div class="row">
-<form id="row">{controls}</form>
+<form id="row-form">{controls}</form>
 <div><p class="answer" id="row-answer" role="status"></p>
 <ul class="bars" id="row-probabilities"></ul></div>
 </div>
