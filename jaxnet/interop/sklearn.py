@@ -331,9 +331,10 @@ class JaxnetRegressor(RegressorMixin, _Network):
             X: (examples, features).
 
         Returns:
-            (examples,) values, or (examples, columns).
+            (examples,) values; (examples, columns), as float64, which scikit-learn asks for there.
         """
-        return self._outputs(X)
+        outputs = self._outputs(X)
+        return outputs if outputs.ndim == 1 else outputs.astype(np.float64)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
