@@ -61,6 +61,18 @@ def counted(key: Key[Array, ""], count: int | Integer[Array, ""]) -> Key[Array, 
     )
 
 
+def numbered(
+    key: Key[Array, ""], numbers: Integer[np.ndarray, " numbers"]
+) -> Key[Array, " numbers"]:
+    """Make the random keys with these numbers; each is the same whatever others there are.
+
+    Args:
+        key: the key that they are made from.
+        numbers: numbers from 0 to below 2**32.
+    """
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.astype(np.uint32))
+
+
 def block(
     key: Key[Array, ""], number: int | Integer[Array, ""], size: int, *, room: int = STREAM
 ) -> Key[Array, ""]:

@@ -13,7 +13,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Key
 
 from jaxnet.core.recipe import Recipe, resolved
 from jaxnet.core.training import Problem
@@ -31,7 +31,7 @@ from jaxnet.population.predictions import predictions_of
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.progress import of_population, showing
-from jaxnet.random import AnyKey, as_key
+from jaxnet.random import AnyKey, as_key, numbered
 from jaxnet.runtime.plan import Plan
 from jaxnet.studies.census_found import found_by
 from jaxnet.studies.census_memory import in_words, peak_memory
@@ -145,7 +145,10 @@ def census(
         def train(networks: int, listen: Callable[[Progress], None]) -> Population:
             some = np.arange(networks)
             return fitted(
-                _keys(key, some), order_key=order_key, resample=samples.only(some), progress=listen
+                numbered(key, some),
+                order_key=order_key,
+                resample=samples.only(some),
+                progress=listen,
             )
 
         folder, wanted = None if out is None else Path(out), members
@@ -158,7 +161,7 @@ def census(
             )
     samples, order_key = _drawn(model, pooled, key, members, share)
     notes.append(_step_in_words(recipe, len(pool), share, subsets=order_key is None))
-    keys = _keys(key, np.append(np.arange(members), WHOLE))
+    keys = numbered(key, np.append(np.arange(members), WHOLE))
     bytes_ = peak_memory(problem, samples, keys, plan)
     logger.info("%s", in_words(*bytes_, mapped=out is not None))
     population = fitted(
@@ -177,11 +180,6 @@ def census(
         notes=tuple(notes),
     )
     return replace(found, findings=applicable(found.findings, recipe, model, splits))
-
-
-def _keys(key: Key[Array, ""], numbers: Int[np.ndarray, " networks"]) -> Key[Array, " networks"]:
-    """The random keys of the networks with these numbers."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.astype(np.uint32))
 
 
 def _drawn(

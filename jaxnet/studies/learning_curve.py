@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
@@ -33,7 +32,7 @@ from jaxnet.population.predictions import member_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.progress import of_population, showing
-from jaxnet.random import AnyKey, as_key
+from jaxnet.random import AnyKey, as_key, numbered
 from jaxnet.runtime.files import plain
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.curve_prior import Curves, measured
@@ -258,12 +257,11 @@ def learning_curve(
         networks: int, progress: Callable[[Progress], None] | None, out: str | Path | None = None
     ) -> Population:
         numbers = np.arange(networks)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.astype(np.uint32))
         return fit_population(
             model,
             splits,
             recipe,
-            keys,
+            numbered(key, numbers),
             resample=samples.only(numbers),
             loss=loss,
             plan=plan,

@@ -24,6 +24,7 @@ from jaxnet.population.placement import plan_of_equal_waves
 from jaxnet.population.predictions import member_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
+from jaxnet.random import numbered
 from jaxnet.runtime.files import read_json, write_json
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import once
@@ -405,7 +406,7 @@ class Networks:
         ]
         samples = self._balanced(recipes, samples.with_rows(rows), labels)
         stopped = self._stopped[recipes]
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.key, numbers.astype(np.uint32))
+        keys = numbered(self.key, numbers)
         alike = dict[Any, list[int]]()
         for member, recipe in enumerate(recipes):
             problem = self.problems[recipe]

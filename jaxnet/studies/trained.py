@@ -23,6 +23,7 @@ from jaxnet.population.fit import fit_population
 from jaxnet.population.placement import plan_for_members
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
+from jaxnet.random import numbered
 from jaxnet.runtime.files import read_json, write_json
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import index_and_count, once
@@ -167,7 +168,7 @@ def train_networks(
             for kind, count in needs.networks.items()
         ]
     )
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers.astype(np.uint32))
+    keys = numbered(key, numbers)
     samples = design.samples(needs, key)
     if problem.weights is not None:
         samples = samples.reweighted(np.asarray(problem.weights))
