@@ -16,7 +16,6 @@ from jaxnet.core.training import Problem
 from jaxnet.data import Splits, Standardization
 from jaxnet.data.resampling import Samples, all_but, fold_of, whole
 from jaxnet.diagnostics.predicted import Predicted
-from jaxnet.engine.fingerprint import differences
 from jaxnet.models.combined import INPUTS
 from jaxnet.models.model import Model
 from jaxnet.population.fit import fit_population
@@ -25,7 +24,7 @@ from jaxnet.population.predictions import member_predictions
 from jaxnet.population.result import Population
 from jaxnet.population.scheduler import Progress
 from jaxnet.random import numbered
-from jaxnet.runtime.files import read_json, write_json
+from jaxnet.runtime.files import write_json
 from jaxnet.runtime.plan import Plan
 from jaxnet.runtime.processes import once
 from jaxnet.stats.gains import FOLDS, Cell
@@ -35,7 +34,7 @@ from jaxnet.studies.measures import Measure, Target
 from jaxnet.studies.one_program import programs, with_equal_structure
 from jaxnet.studies.rules import COST, LeftOut, Lesson, applied, balanced_weights
 from jaxnet.studies.timetable import Limit, Timetable, Watch, timetable
-from jaxnet.studies.trained import SAFETY, Pace, operations, timed
+from jaxnet.studies.trained import SAFETY, Pace, decided, operations, timed
 
 # Numbers of random keys: of the network that is handed over, of further networks that vote with
 # another one, and of inner networks.
@@ -194,9 +193,7 @@ class Networks:
         asked = {"seconds": limit.seconds, "seeds": seeds}
         if limit.rounds > 1:
             asked["rounds"] = limit.rounds
-        if file is not None and once(file.exists):
-            kept = once(lambda: read_json(file))
-            differences(kept["asked"], asked, where=file)
+        if (kept := decided(file, asked)) is not None:
             return Timetable.read(kept)
         known = timed(self._pilot, 2, None)[1] if pace is None else pace
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -257,11 +257,9 @@ def train_within(
     if out is not None:
         file = out / "timetable.json"
         folders = {name: out / name for name in ("pilot", "rest")}
-    asked, kept = {"seconds": seconds}, None
-    if file is not None and once(file.exists):
-        kept = once(lambda: read_json(file))
-        differences(kept["asked"], asked, where=file)
-    elif folders and once(folders["pilot"].exists):
+    asked = {"seconds": seconds}
+    kept = decided(file, asked)
+    if kept is None and folders and once(folders["pilot"].exists):
         del folders["pilot"]  # what is read from there does not show how long training takes
     began = time.monotonic()
     first, pace = timed(
@@ -311,13 +309,10 @@ def networks_within(
     Returns:
         The number, at most what is wanted; 0 where there is no time for one.
     """
-    file, asked = None, {"seconds": seconds, "networks": wanted}
-    if out is not None:
-        file = out / "timetable.json"
-        if once(file.exists):
-            kept = once(lambda: read_json(file))
-            differences(kept["asked"], asked, where=file)
-            return kept["networks"]
+    file = None if out is None else out / "timetable.json"
+    asked = {"seconds": seconds, "networks": wanted}
+    if (kept := decided(file, asked)) is not None:
+        return kept["networks"]
     began = time.monotonic()
     chosen = plan or plan_for_members(problem, wanted)[0]
     wave = chosen.devices * chosen.chunk * index_and_count()[1]
@@ -332,6 +327,23 @@ def networks_within(
         return found
 
     return once(affordable)
+
+
+def decided(file: Path | None, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """What an earlier call that goes on here decided there is time for; None where there is none.
+
+    Args:
+        file: where it is kept; None where nothing is.
+        asked: what the time was asked for, which must be the same.
+
+    Raises:
+        InputError: where the earlier call asked for something else.
+    """
+    if file is None or not once(file.exists):
+        return None
+    kept = once(lambda: read_json(file))
+    differences(kept["asked"], asked, where=file)
+    return kept
 
 
 def check_seconds(seconds: float | None) -> None:
