@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jaxnet import progress
+from jaxnet.cli.commands import lines_of
 from jaxnet.cli.options import current_words, shared_options
 from jaxnet.cli.parsing import parse
 from jaxnet.diagnostics.findings import Code
@@ -50,9 +51,7 @@ def run_command(
     console.escape_unencodable()
     words = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
     program = program or f"python -m experiments.{name}"
-    as_json = "--json" in words
-    lines = sys.stderr if as_json else sys.stdout
-    with progress.command(lines), result_alone(as_json) as show:
+    with progress.command(lines_of(words)), result_alone("--json" in words) as show:
         given = parse(options, words, program=program, description=description)
         try:
             show(work(given))

@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxnet import progress
 
@@ -41,15 +42,24 @@ def run(
         The exit status.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    given = {word.split("=")[0] for word in words}
-    lines = sys.stderr if "--json" in given else sys.stdout
-    quiet = {command, *words[:1]} & set(NO_LINES) or given & {"-h", "--help", "--new"}
-    if quiet or not _is_first(words):
-        lines = None
     # importing takes a second or more, so the display comes first
-    with progress.command(lines):
+    with progress.command(None if command in NO_LINES else lines_of(words)):
         module = importlib.import_module(f"{__name__}.{command.replace('-', '_')}")
         return module.main(words, program=program or f"jaxnet {command}", began=began)
+
+
+def lines_of(words: Sequence[str]) -> Any:
+    """Where lines about the progress go: beside a result on standard output to standard error; None
+    where there are none.
+
+    Args:
+        words: the words of the command line.
+    """
+    given = {word.split("=")[0] for word in words}
+    quiet = (words[:1] and words[0] in NO_LINES) or given & {"-h", "--help", "--new"}
+    if quiet or not _is_first(words):
+        return None
+    return sys.stderr if "--json" in given else sys.stdout
 
 
 def _is_first(words: Sequence[str]) -> bool:
