@@ -45,9 +45,8 @@ def forward(
     """
     params, model_state = at_most_32_bits((params, model_state))
     if precision == "bfloat16":
-        narrow = (params, x) if jnp.issubdtype(x.dtype, jnp.floating) else (params, None)
-        params, floats = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), narrow)
-        x = x if floats is None else floats
+        params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+        x = x.astype(jnp.bfloat16) if jnp.issubdtype(x.dtype, jnp.floating) else x
     with double(False):  # as it was initialized, whatever jax_enable_x64 says
         outputs, new_state = model.apply(params, model_state, x, key=key, dropout=dropout)
     new_state = jax.tree.map(lambda new, old: new.astype(old.dtype), new_state, model_state)
