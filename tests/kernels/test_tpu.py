@@ -453,7 +453,7 @@ ALONE = """
 mount -t tmpfs none "$1" && mkdir "$1/tmp" "$1/dev" "$1/dev/shm" && touch "$1/dev/accel0" || exit 77
 for d in null zero urandom; do touch "$1/dev/$d" &&
     mount --bind "/dev/$d" "$1/dev/$d" || exit 77; done
-for d in /tmp/*/; do mkdir "$1$d" && mount --bind "$d" "$1$d" || exit 77; done
+for d in /tmp/*/; do mkdir "$1$d" && mount --bind "$d" "$1$d" || [ ! -d "$d" ] || exit 77; done
 mount --rbind "$1/dev" /dev && mount --rbind "$1/tmp" /tmp || exit 77
 shift
 exec "$@"
