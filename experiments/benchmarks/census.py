@@ -1,6 +1,7 @@
 """Does a census find wrong labels, and what does it take?
 
-    python -m experiments.benchmarks.census [--seeds 10] [--part 1/1] [--only digits]
+    python -m experiments.benchmarks.census [--seeds 10] [--data-dir DIR] [--part 1/1]
+        [--only digits]
     python -m experiments.benchmarks.census --time 512
     python -m experiments.benchmarks.census --weights 5
 
@@ -9,7 +10,8 @@ class to the next), and of one class alone (the same number of examples, as far 
 them, to the first class). A row has the average precision of the census' probabilities and that of
 cleanlab's best score on the same mean probabilities of the networks that have not seen an example;
 whether the interval of the number of wrong labels holds it; and, of the examples whose probability
-is .4 to .6, how many there are and how many are changed. Censuses have 128 networks.
+is .4 to .6, how many there are and how many are changed. Censuses have 128 networks. MNIST is the
+first 5,000 of its training examples, where --data-dir names the folder of its files.
 
 --time measures one census of so many networks of the digits, after compilation, and its memory at
 the peak beside the estimate that was printed; --weights measures halves as weights and as subsets
@@ -43,8 +45,14 @@ KINDS, RATES = ("uniform", "pairs", "one class"), (0.05, 0.1, 0.2)
 SCORES = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 
 
-def world(name: str) -> tuple[np.ndarray, np.ndarray, jaxnet.Model, jaxnet.Recipe]:
+def world(
+    name: str, folder: str | None = None
+) -> tuple[np.ndarray, np.ndarray, jaxnet.Model, jaxnet.Recipe]:
     """The examples of a data set, a model and a recipe."""
+    if name == "mnist":
+        train = jaxnet.load("mnist", data_dir=folder, validation=0).train
+        recipe = jaxnet.Recipe(epochs=15)
+        return np.asarray(train.x)[:5000], np.asarray(train.y)[:5000], jaxnet.mlp((32,)), recipe
     if name == "digits":
         train = jaxnet.load("digits", validation=0).train
         return np.asarray(train.x), np.asarray(train.y), jaxnet.mlp((64,)), jaxnet.Recipe(epochs=30)
@@ -70,11 +78,11 @@ def changed(y: np.ndarray, kind: str, rate: float, rng: np.random.Generator) -> 
     return new
 
 
-def measure(data: str, kind: str, rate: float, seed: int) -> dict[str, object]:
+def measure(data: str, kind: str, rate: float, seed: int, folder: str | None) -> dict[str, object]:
     """One row of the table."""
     from cleanlab.rank import get_label_quality_scores
 
-    x, true, model, recipe = world(data)
+    x, true, model, recipe = world(data, folder)
     given = changed(true, kind, rate, np.random.default_rng([seed, round(1000 * rate), len(kind)]))
     splits = jaxnet.split(x, given, validation=0.0, test=0.02, seed=seed)
     place = {row.tobytes(): i for i, row in enumerate(x)}
@@ -216,6 +224,7 @@ def weights_and_subsets(times: int, members: int = 128) -> None:
 def main() -> int:
     """Measure what is missing, and print the table."""
     made = parser(__doc__, TABLE, seeds=10, time=0, weights=0)
+    made.add_argument("--data-dir")
     options = made.parse_args()
     jaxnet.use_cpu_devices()
     jaxnet.enable_cache()
@@ -228,12 +237,12 @@ def main() -> int:
     cases = {
         f"{data}, {kind}, {rate:.0%}, {seed}": (data, kind, rate, seed)
         for seed in range(options.seeds)
-        for data in ("digits", "wine", "breast cancer")
+        for data in ("digits", "wine", "breast cancer", *(["mnist"] if options.data_dir else []))
         for kind in KINDS
         for rate in RATES
     }
     for name in missing(options, cases, "case"):
-        append(options.table, [measure(*cases[name])], FIELDS)
+        append(options.table, [measure(*cases[name], options.data_dir)], FIELDS)
         print(name, flush=True)
     summary(read(options.table))
     return 0

@@ -61,12 +61,15 @@ class LabelNoise:
     __repr__ = display.text
 
 
-def label_noise(opinion: Opinion, labels: Int[np.ndarray, " examples"]) -> LabelNoise:
+def label_noise(
+    opinion: Opinion, labels: Int[np.ndarray, " examples"], fit: Fit | None = None
+) -> LabelNoise:
     """Compute for each label the probability that it is wrong.
 
     Args:
         opinion: what the members that have not seen an example predict together.
         labels: (examples,) class numbers.
+        fit: the parameters of the model; None fits them to these labels.
 
     Returns:
         The probabilities and the suggested labels. Examples that all members have seen have
@@ -76,8 +79,9 @@ def label_noise(opinion: Opinion, labels: Int[np.ndarray, " examples"]) -> Label
         Dempster, Laird & Rubin 1977 (EM); Natarajan et al. 2013 (noise that depends on the class).
     """
     log_p, kept = np.log(np.maximum(opinion.probability, TINY)), opinion.members > 0
-    easy = rank_of_margin(opinion.probability[kept]) > PLATEAU
-    fit = _fit(log_p[kept], labels[kept], easy, np.ones(int(kept.sum())), STEPS, None)
+    if fit is None:
+        easy = rank_of_margin(opinion.probability[kept]) > PLATEAU
+        fit = _fit(log_p[kept], labels[kept], easy, np.ones(int(kept.sum())), STEPS, None)
     given, _ = _posterior(fit, log_p, labels)
     rows = np.arange(len(labels))
     probability = np.where(kept, 1 - given[rows, labels], 0.0)

@@ -12,11 +12,14 @@ from jaxnet import display
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
 from jaxnet.diagnostics.findings import Finding
+from jaxnet.population.predictions import predict
 from jaxnet.population.result import Population
 from jaxnet.stats.bias_variance import Decomposition
 from jaxnet.stats.data_values import DataValues
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.halves import mean_where
+from jaxnet.stats.label_errors import combine_members
+from jaxnet.stats.label_noise import LabelNoise, label_noise
 from jaxnet.stats.memorization import memorization, memorization_reliability
 from jaxnet.stats.slices import Slice
 from jaxnet.studies import census_rows, census_sets, census_text
@@ -139,6 +142,28 @@ class Census:
         """
         found = self._labels.listed
         return found[found < self.training]
+
+    def labels_of(self, x: ArrayLike | Frame, y: ArrayLike) -> LabelNoise:
+        """Compute for other labeled examples the probability that the label is wrong.
+
+        Labels of each class are assumed to be wrong as often as those of the pool, and in the same
+        way.
+
+        Args:
+            x: (examples, ...) inputs that the networks were not trained on, or a data frame, as for
+                `jaxnet.predict`.
+            y: (examples,) class numbers.
+
+        Returns:
+            `probability`, and `suggested`, the most probable class.
+
+        Raises:
+            InputError: for a regression, and for invalid inputs or labels.
+        """
+        labels = self._labels
+        new = np.asarray(predict(self.trainer.model, self.population, x))[:-1]
+        opinion, y = combine_members(new[~self.population.diverged[:-1]], y, None)
+        return label_noise(opinion, y, labels.noise.fit)
 
     @property
     def memorization(self) -> Float[np.ndarray, " training"]:

@@ -278,6 +278,26 @@ def planted():
     return found, true[at]
 
 
+def test_the_labels_of_other_examples_are_judged_alike(planted):
+    found, _ = planted
+    rng = np.random.default_rng(2)
+    true = rng.integers(0, 3, 400)
+    x = (4.0 * np.eye(3)[true] + rng.normal(size=(400, 3))).astype(np.float32)
+    wrong = np.arange(400) % 8 == 0
+    y = np.where(wrong, (true + rng.integers(1, 3, 400)) % 3, true)
+    judged = found.labels_of(x, y)
+    assert judged.probability.sum() == pytest.approx(wrong.sum(), rel=0.2)
+    assert wrong[np.argsort(-judged.probability)[: wrong.sum()]].mean() > 0.9
+    assert (judged.suggested == true).mean() > 0.97
+    # one example alone, as with the others
+    alone = found.labels_of(x[:1], y[:1])
+    assert alone.probability == pytest.approx(judged.probability[:1], abs=1e-6)
+    with pytest.raises(InputError, match="labels"):
+        found.labels_of(x, y[:-1])
+    with pytest.raises(InputError, match="3"):
+        found.labels_of(x[:1], [3])
+
+
 def test_planted_wrong_labels_are_found_counted_and_listed(planted):
     found, true = planted
     wrong = true != np.asarray(found.splits.train.y)[: len(true)]
