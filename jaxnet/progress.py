@@ -7,7 +7,6 @@ somebody is there to read: a command, or a call from a terminal or a notebook, o
 
 import contextvars
 import functools
-import shutil
 import sys
 import threading
 import time
@@ -91,63 +90,40 @@ class Display:
 
 
 class Line(Display):
-    """A line at the end of a terminal, below what is printed meanwhile."""
+    """A line at the end of a terminal, below what is printed meanwhile.
 
-    def __init__(self, stream: Any) -> None:
+    Args:
+        console: what draws on the terminal.
+    """
+
+    def __init__(self, console: Any) -> None:
+        from rich.live import Live
+
         super().__init__()
-        self.stream, self._drawn, self._streams = stream, False, dict[str, "_Above"]()
+        self._live = Live(
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=_is_terminal(sys.stdout),
+            redirect_stderr=_is_terminal(sys.stderr),
+        )
 
     def begin(self) -> None:
-        for name in ("stdout", "stderr"):
-            self._streams[name] = _Above(getattr(sys, name), self)
-            setattr(sys, name, self._streams[name])
+        self._live.start()
+        self._live.console.show_cursor()  # a kill would leave it hidden
         super().begin()
 
     def end(self) -> None:
         super().end()
-        self.erase()
-        for name, above in self._streams.items():
-            if getattr(sys, name) is above:
-                setattr(sys, name, above.stream)
+        with suppress(OSError, ValueError):  # whoever read it is gone
+            self._live.stop()
 
     def show(self) -> None:
-        with self.lock:
-            text = visible(self.current.told(time.monotonic()))
-            text = text.encode(self.stream.encoding or "ascii", "replace").decode(
-                self.stream.encoding or "ascii"
-            )
-            width = shutil.get_terminal_size().columns - 1
-            self.stream.write(f"\r\x1b[2K{text[:width]}")
-            self.stream.flush()
-            self._drawn = True
+        from rich.text import Text
 
-    def erase(self) -> None:
-        """Make room for something else."""
-        with self.lock, suppress(OSError, ValueError):
-            if self._drawn:
-                self.stream.write("\r\x1b[2K")
-                self.stream.flush()
-                self._drawn = False
-
-
-class _Above:
-    """Standard output or error while there is a Line, which makes room before anything is written.
-
-    The line comes back at its next state.
-    """
-
-    def __init__(self, stream: Any, line: Line) -> None:
-        self.stream, self._line = stream, line
-
-    def write(self, text: str) -> int:
-        with self._line.lock:
-            self._line.erase()
-            written = self.stream.write(text)
-            self.stream.flush()
-        return written
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
+        text, encoding = self.current.told(time.monotonic()), self._live.console.encoding
+        text = visible(text).encode(encoding, "backslashreplace").decode(encoding)
+        self._live.update(Text(text, no_wrap=True, overflow="crop"), refresh=True)
 
 
 class Notebook(Display):
@@ -340,11 +316,21 @@ def interactive() -> Display | None:
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if any(each.__name__ == "ZMQInteractiveShell" for each in type(shell).__mro__):
         return Notebook()
-    for stream in (sys.stderr, sys.stdout):
-        with suppress(AttributeError, ValueError):  # there is none, or it is closed
-            if stream.isatty():
-                return Line(stream)
+    for stream in filter(_is_terminal, (sys.stderr, sys.stdout)):
+        from rich.console import Console
+
+        # what is printed above the line stays as it is
+        console = Console(file=stream, soft_wrap=True, markup=False, emoji=False, highlight=False)
+        if console.is_interactive:
+            return Line(console)
     return None
+
+
+def _is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal."""
+    with suppress(AttributeError, ValueError):  # there is none, or it is closed
+        return stream.isatty()
+    return False
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
@@ -45,7 +45,15 @@ def escape_unencodable() -> None:
 
 def say(*lines: str, stderr: bool = False) -> None:
     """Print lines, with nothing in them that is markup or controls the terminal."""
-    Console(highlight=False, soft_wrap=True, stderr=stderr).print("\n".join(map(cell, lines)))
+    _print("\n".join(map(cell, lines)), stderr=stderr, soft_wrap=True)
+
+
+def _print(thing: RenderableType, *, stderr: bool = False, soft_wrap: bool = False) -> None:
+    """Print text or a table. The stream writes it, so that a line of progress makes room."""
+    console = Console(highlight=False, stderr=stderr)
+    with console.capture() as text:
+        console.print(thing, soft_wrap=soft_wrap)
+    print(text.get(), end="", file=sys.stderr if stderr else sys.stdout, flush=True)
 
 
 def cell(text: object) -> str:
@@ -107,7 +115,7 @@ def columns(rows: Sequence[tuple[str, str, str, str]]) -> None:
     table.columns[2].justify = "right"
     for row in rows[:COLUMN_ROWS]:
         table.add_row(*map(cell, row))
-    Console(highlight=False).print(table)
+    _print(table)
     if len(rows) > COLUMN_ROWS:
         say(f"... and {len(rows) - COLUMN_ROWS:,} more columns")
 
@@ -134,7 +142,7 @@ def labels(splits: Splits) -> None:
         table.add_row(cell(splits.classes[i]), f"{counts[i]:,}", _share(counts[i] / len(y)))
     for column in table.columns[1:]:
         column.justify = "right"
-    Console(highlight=False).print(table)
+    _print(table)
     if len(counts) > CLASS_ROWS:
         say(f"... and {len(counts) - CLASS_ROWS} more classes")
 
@@ -151,7 +159,7 @@ def layers(name: str, rows: Sequence[tuple[str, str, int]]) -> None:
     table.columns[-1].justify = "right"
     for layer, shapes, count in rows:
         table.add_row(cell(layer), shapes, f"{count:,}")
-    Console(highlight=False).print(table)
+    _print(table)
 
 
 def sweep(found: Sweep, names: Sequence[str]) -> None:
@@ -179,7 +187,7 @@ def sweep(found: Sweep, names: Sequence[str]) -> None:
         shown.add_row(f"{row}", *map(cell, cells))
     for column in shown.columns:
         column.justify = "right"
-    Console(highlight=False).print(shown)
+    _print(shown)
     if len(order) > TRIAL_ROWS:
         say(f"... and {len(order) - TRIAL_ROWS} more trials, in sweep.csv")
     for words in found.words:
@@ -208,12 +216,11 @@ def spreads(errors: Mapping[str, np.ndarray], deviations: Mapping[str, Estimate]
         )
     for column in table.columns[1:]:
         column.justify = "right"
-    Console(highlight=False).print(table)
+    _print(table)
 
 
 def comparison(found: Comparison) -> None:
     """Print runs side by side, their differences, and which of their options differ."""
-    terminal = Console(highlight=False)
     table = Table(
         "run",
         "test error",
@@ -241,8 +248,8 @@ def comparison(found: Comparison) -> None:
             run.dataset,
         )
         table.add_row(*map(cell, cells))
-    terminal.print(table)
-    terminal.print(_scores({run.name: run.scores for run in found.runs}))
+    _print(table)
+    _print(_scores({run.name: run.scores for run in found.runs}))
     errors = [
         each
         for run in found.runs
@@ -270,7 +277,7 @@ def comparison(found: Comparison) -> None:
             *("" if value is None else cell(value) for value in values),
         )
     say("")
-    terminal.print(table)
+    _print(table)
 
 
 def result(
@@ -317,9 +324,8 @@ def result(
             table.add_row(name, f"{m.error.estimate:.2%}", _interval(m.error, "{:.2%}"), *values)
     for column in table.columns[1:]:
         column.justify = "right"
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(_scores(scores))
+    _print(table)
+    _print(_scores(scores))
     if notes := interval_notes(_errors(metrics, scores)):
         say(*notes)
     test, recall = metrics["test"], scores["test"]
@@ -347,7 +353,7 @@ def result(
             )
         for column in each.columns[1:]:
             column.justify = "right"
-        console.print(each)
+        _print(each)
         if len(classes) > CLASS_ROWS:
             say(f"... and {len(classes) - CLASS_ROWS} more classes, in result.json")
     if isinstance(test, LabelMetrics):
@@ -356,7 +362,7 @@ def result(
             shares = (_share(values[i]) for values in (test.precision, test.recall, test.f1))
             yes = int(test.labels[i].confusion[1].sum())
             each.add_row(cell(name), *shares, f"{test.auc[i]:.4f}", f"{yes:,}")
-        console.print(each)
+        _print(each)
     say("", ladder.verdict)
     claimed = [finding for finding in ladder.findings if finding.claimed]
     if claimed and claimed[0].remedies:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 import time
 from contextlib import contextmanager, redirect_stderr
@@ -10,6 +11,8 @@ import pytest
 
 from jaxnet import progress
 from jaxnet.errors import InputError
+
+ESCAPES = re.compile("\x1b\\[[0-9;?]*[a-zA-Z]")
 
 
 class Clock:
@@ -77,19 +80,34 @@ def test_a_file_gets_a_line_for_each_phase_and_one_every_30_seconds(clock, monke
 
 def test_a_terminal_has_one_line_below_what_is_printed(monkeypatch):
     monkeypatch.setattr(progress, "TICK", 0.02)
+    monkeypatch.setenv("COLUMNS", "40")
     out = io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
+    error = "an error that is wider than the terminal, and [whole]"
     with terminal() as arrived:
+        stream = sys.stderr
         with progress.command(None):
-            progress.phase("compiling", "usually 2 to 30 s")
+            progress.phase("compiling é\n", "usually 2 to 30 s")
             time.sleep(0.1)
             print("a table")
             assert out.getvalue() == "a table\n"
-        said = arrived().split("\r\x1b[2K")
+            print(error, file=sys.stderr)
+        said = arrived()
+        assert sys.stderr is stream
     assert sys.stdout is out
     assert progress._display is None
-    assert {"starting: 0 s, usually a few seconds", "compiling: 0 s, usually 2 to 30 s"} <= {*said}
-    assert said[-1] == ""  # nothing is left
+    shown = [ESCAPES.sub("", line) for line in re.split("[\r\n]+", said)]
+    assert {"starting: 0 s, usually a few seconds", error} <= {*shown}
+    assert "compiling é\\n: 0 s, usually 2 to 30 s"[:40] in shown
+    assert said.endswith("\r\x1b[1A\x1b[2K")  # nothing is left
+    assert said.count("\x1b[?25h") == 2  # the cursor is never hidden for long
+
+
+@pytest.mark.parametrize("kind", ["dumb", "unknown"])
+def test_a_terminal_that_cannot_change_a_line_has_lines(kind, monkeypatch, capsys):
+    monkeypatch.setenv("TERM", kind)
+    with terminal():
+        assert progress.interactive() is None
 
 
 def test_who_is_shown_what():
