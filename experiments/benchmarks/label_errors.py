@@ -88,7 +88,7 @@ def mnist(data_dir: Path, out: Path | None) -> None:
         )
         census = jaxnet.census(model, splits, recipe, jax.random.key(0), members=16)
         judged = census.labels_of(splits.test.x, y)
-        doubtful_first = np.argsort(-judged.probability, kind="stable")
+        doubtful_first = np.argsort(-judged.probability, kind="stable").tolist()
         number = judged.probability.sum()
         print(
             f"{name + ', census':13s}{'':8s}{hits(doubtful_first, known)}   {number:.1f} of 10,000",
