@@ -11,7 +11,9 @@ is well made if its best change gains at least 5 points and leads every change o
 
 `advised` asks `jaxnet.advise`, a row of advised_patients.csv for each patient and seed. What it
 adopts is trained on the same two pools as the changes, if it is none of them, so that it is
-measured as they are: those rows are of kind "advised". Rows that are there are not made again.
+measured as they are: those rows are of kind "advised". More data cannot be tried; where nothing is
+adopted and the advice says that more data help, that is what it proposes. Rows that are there are
+not made again.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +33,7 @@ from experiments.benchmarks import tasks
 from experiments.benchmarks.changes import Change, changes, corrected, dropped, errors
 from experiments.benchmarks.rows import append, read
 from jaxnet import Advice, Recipe, Splits
+from jaxnet.data import Dataset
 
 KNOWN = Path(__file__).with_name("advised_patients_known.csv")
 ADVISED = Path(__file__).with_suffix(".csv")
@@ -37,7 +41,8 @@ KNOWN_FIELDS = ("patient", "change", "kind", "error", "gain")
 ADVISED_FIELDS = ("patient", "seed", "adopted", "kind", "gain", "low", "high", "seconds")
 FRESH, POOLS, NETWORKS, FIRST = 10_000, 2, 4, 5000
 GAIN, LEAD, NEAR = 5.0, 3.0, 1.0  # points: of the best, before other kinds, and of what is adopted
-NOTHING, ADVISED_KIND = "nothing", "advised"
+NOTHING, ADVISED_KIND, MORE_DATA = "nothing", "advised", "more data"
+TIMES = 8  # as many training examples, where more data are known to be the best remedy
 PLAIN = Recipe(epochs=20, batch_size=64, learning_rate=3e-3, schedule="constant")
 
 
@@ -104,6 +109,9 @@ PATIENTS = {
     "used on figures that are moved": Patient(
         ("augmentation",), tasks.figures(5, 0.3), 5, (64,), used=tasks.figures(5, 0.3, 2)
     ),
+    "300 examples in 500 columns, a linear model": Patient(
+        (MORE_DATA,), tasks.two_classes(500, 2.5), 2, (), _plain(1e-2, 20), sizes=(240, 60)
+    ),
     "half of a class has the label of another, 1,000 labels checked": Patient(
         ("labels",),
         tasks.two_classes(10, 4.0),
@@ -138,13 +146,21 @@ def listed(patient: Patient) -> list[Change]:
     """Every change of a patient, the first one none."""
     balanced = patient.measure == "balanced_error"
     images = patient.task(np.random.default_rng(0), 1)[0].ndim > 2
-    return changes(
+    found = changes(
         patient.widths,
         patient.recipe,
         activation=patient.activation,
         images=images,
         balance=balanced,
     )
+    if MORE_DATA in patient.right:
+
+        def more(now: Change, splits: Splits, fresh: Dataset) -> tuple[Splits, Dataset]:
+            sizes = TIMES * len(splits.train), len(splits.validation), len(splits.test)
+            return tasks.splits(patient.task, patient.classes, sizes, FIRST - 1), fresh
+
+        found.append(replace(found[0], name=MORE_DATA, kind=MORE_DATA, data=more))
+    return found
 
 
 def fresh_errors(patient: Patient, found: Sequence[Change]) -> np.ndarray:
@@ -250,13 +266,16 @@ def ask(names: Sequence[str], seeds: int, part: tuple[int, int], known: Path, ta
             model, drawn(patient, seed), patient.recipe, jax.random.key(seed), **given
         )
         best = found.rounds[-1].leader
+        proposed = best.name, best.kind
         if found.adopted:
             judge(name, _change(found), known)
+        else:
+            more = found.more_data is not None and found.more_data.helps
+            proposed = (MORE_DATA, MORE_DATA) if more else (NOTHING, NOTHING)
         row = {
             "patient": name,
             "seed": seed,
-            "adopted": best.name if found.adopted else NOTHING,
-            "kind": best.kind if found.adopted else NOTHING,
+            **dict(zip(("adopted", "kind"), proposed, strict=True)),
             "gain": f"{100 * found.gain.estimate:.2f}",
             "low": f"{100 * found.gain.low:.2f}",
             "high": f"{100 * found.gain.high:.2f}",

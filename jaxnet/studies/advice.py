@@ -102,6 +102,11 @@ class MoreData:
     __repr__ = display.text
 
     @property
+    def helps(self) -> bool:
+        """Whether all of the examples surely gain over half of them."""
+        return self.gain.low > 0
+
+    @property
     def words(self) -> str:
         """What was measured and what is predicted, in a sentence."""
         told = (
@@ -255,11 +260,15 @@ class Advice:
                 f"{self.unit.plain(self.tolerance)}, and its training takes {best.cost:.1f} times "
                 "as long, so it is not adopted"
             )
-        return (
+        told = (
             f"none of them helps: the best of {len(self.tried)} changes, {best.name}, gains at "
             f"most {self.unit.size(max(0.0, found.high))}; a gain of "
             f"{self.unit.size(self.detectable)} would have been found in 80% of cases"
         )
+        more = self.more_data
+        if more is None or not more.helps:
+            return told
+        return f"{told}. {more.words[0].upper()}{more.words[1:]}"
 
     @property
     def _gained_in_rounds(self) -> str:
@@ -338,8 +347,9 @@ class Advice:
         tables = [_table(each, unit) for each in self.rounds]
         blocks = [f"round {number}\n" * several + each for number, each in enumerate(tables, 1)]
         lines = ["\n\n".join([self.verdict, *blocks]), ""]
-        if self.more_data is not None:
-            lines.append(self.more_data.words)
+        more = self.more_data
+        if more is not None and more.words[1:] not in self.verdict:
+            lines.append(more.words)
         if self.test is not None:
             told = f"{unit.noun} of the network that is kept on the test set"
             lines.append(f"{told}: {unit.mean(self.test)}")
