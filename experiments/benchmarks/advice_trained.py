@@ -77,7 +77,7 @@ def products(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _recipe(rate: float, epochs: int) -> Recipe:
-    return Recipe(optimizer="adam", learning_rate=rate, epochs=epochs, batch_size=32)
+    return Recipe("adam", learning_rate=rate, epochs=epochs, batch_size=32, schedule="constant")
 
 
 WORLDS = {
