@@ -14,6 +14,7 @@ from jaxnet import InputError, Recipe
 from jaxnet.cli import commands
 from jaxnet.data.resampling import halves, together, whole
 from jaxnet.data.splitting import pool, take
+from jaxnet.report.html.gallery import gallery
 from jaxnet.stats.datamodels import datamodels
 from jaxnet.stats.halves import error_of_halves
 from jaxnet.stats.membership import likelihood_ratios, logit_of_confidence
@@ -455,6 +456,8 @@ def test_the_command_writes_the_same_census(folder, digits, found):
     assert "Training examples that are shown to be harmful" in page
     assert "at 1% false positives, and" in page
     assert "Prediction sets that hold the label with 95% probability have " in page
+    assert '<a href="examples.html">' in page
+    assert (folder / "examples.html").read_text() == gallery(found)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ half of them. Writes examples.csv, the hardest examples first: how many networks
 example, of those that have not seen it and of those that were trained on it; its value, the unseen
 error without it minus with it; for classes also the probability that its label is wrong, the
 suggested label, how much of it is memorized, and how often an attacker would recognize it as a
-training example. Says where the error is higher than elsewhere, how large prediction sets are, and
-what an attacker could tell. Writes labels.csv, the labels that both halves of the networks show to
-be wrong, with an empty column for the corrected one; jaxnet train --corrections reads it once that
-is filled in. Rows are numbered within their part of the split. The network of the folder is trained
-on all examples of training and validation set; the test set is used once, for its error. With
---resume, or the same --out, an interrupted census goes on.
+training example. Writes examples.html, a page that opens the most telling examples: their pictures
+or rows, the training examples that support and oppose their labels, and what it is predicted to
+gain to leave them out or to give them other labels. Says where the error is higher than elsewhere,
+how large prediction sets are, and what an attacker could tell. Writes labels.csv, the labels that
+both halves of the networks show to be wrong, with an empty column for the corrected one; jaxnet
+train --corrections reads it once that is filled in. Rows are numbered within their part of the
+split. The network of the folder is trained on all examples of training and validation set; the test
+set is used once, for its error. With --resume, or the same --out, an interrupted census goes on.
 """
 
 from collections.abc import Sequence
@@ -45,7 +47,9 @@ def work(setup: Setup) -> dict[str, Any]:
     if not found.regression:
         write_text(setup.out / "labels.csv", found.labels_csv())
     from jaxnet.report import figures
+    from jaxnet.report.html.gallery import gallery
 
+    write_text(setup.out / "examples.html", gallery(found))
     figures.errors_of_examples(found, setup.out / "figures/census.png")
     more = {"verdict": found.verdict, "census": found.summary(), "resumed": began}
     pooled = setup._replace(splits=found.splits)

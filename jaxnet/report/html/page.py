@@ -56,6 +56,7 @@ STUDIES = {
     "shift": "Shifts, and what is noticed",
     "sweep": "The trials",
 }
+EXAMPLES = "examples.html"  # beside the page of a census
 CONFUSION = "Confusion matrix"  # heading of the confusion matrix
 MATRIX_CLASSES = 30  # with more classes, the confusion matrix is a picture
 TRIAL_ROWS = 10  # trials of a sweep
@@ -105,6 +106,7 @@ def page(
         "".join(chart(figures / name, name.replace("_", " ")) for name in own)
         + _trials(result.get("sweep"), percent=not _regression(result))
         + _tried(result.get("advice"))
+        + _examples(figures.parent)
         + _census(result.get("census"))
         + studies.of_study(result)
     )
@@ -415,6 +417,16 @@ def _census(census: Mapping[str, Any] | None) -> str:
         + ("" if attack is None else _membership(attack))
         + _slices(census.get("slices", []))
         + f"{each}<ul>{listed}</ul>"
+    )
+
+
+def _examples(folder: Path) -> str:
+    """A link to the page of examples, where the folder has one."""
+    if not (folder / EXAMPLES).exists():
+        return ""
+    return (
+        f'<p><a href="{EXAMPLES}">{EXAMPLES}</a> opens the most telling examples: the training '
+        "examples that support and oppose their labels, and what a change would gain.</p>"
     )
 
 

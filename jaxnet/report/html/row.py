@@ -58,7 +58,7 @@ def row_form(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
     except InputError as error:
         return Playground(f"<p>There is no form to try a row: {text(error)}.</p>", {})
     rows = np.linspace(0, len(splits.test) - 1, min(EXAMPLES, len(splits.test))).astype(int)
-    x = np.asarray(splits.test.x, np.float64)[rows]
+    x = np.asarray(splits.test.x)[rows]
     own = run.standardization
     origins = {
         name: None if each is None else {"offset": list(each.offset), "unit": list(each.unit)}
@@ -74,7 +74,7 @@ def row_form(model: Model, runs: Sequence[Run], splits: Splits) -> Playground:
             "classes": None if run.classes is None else list(map(visible, run.classes)),
             "unit": "" if label is None or label.unit is None else visible(label.unit),
             "label": "" if label is None else visible(label.name),
-            "examples": [_cells(columns, each) for each in x],
+            "examples": [cells(columns, each) for each in x],
         },
     }
     options = "".join(f'<option value="{i}">{row}</option>' for i, row in enumerate(rows))
@@ -113,23 +113,28 @@ def _control(number: int, column: Column) -> str:
     return f"<label>{text(column.name)}{unit} {field}</label>"
 
 
-def _cells(columns: Sequence[Column], x: np.ndarray) -> list[str]:
-    """The cells of a row, from the inputs that they became."""
-    cells, place = [], 0
+def cells(columns: Sequence[Column], x: np.ndarray) -> list[str]:
+    """The cells of a row of a table, from the inputs that they became.
+
+    Args:
+        columns: the columns of the table.
+        x: (features,) inputs; numbers get as many digits as their type holds.
+    """
+    found, place = [], 0
     for column in columns:
         inputs = dict(zip(column.inputs, x[place : place + len(column.inputs)], strict=True))
         place += len(column.inputs)
         if inputs.get(f"{column.name}=(missing)"):
-            cells.append("")
+            found.append("")
         elif column.categories is not None:
             own = list(inputs.values())[: len(column.categories)]
             known = column.categories[int(np.argmax(own))] if any(own) else None
             empty = "" if column.fill is not None and not column.other else OTHER_CATEGORY
-            cells.append(empty if known is None else known)
+            found.append(empty if known is None else known)
         elif column.dates is not None:
-            seconds = np.timedelta64(round(inputs[f"{column.name}=days"] * 86400), "s")
+            seconds = np.timedelta64(round(float(inputs[f"{column.name}=days"]) * 86400), "s")
             moment = str(np.datetime64(column.dates.first, "s") + seconds)
-            cells.append(moment if "hour" in column.dates.parts else moment[:10])
+            found.append(moment if "hour" in column.dates.parts else moment[:10])
         else:
-            cells.append(f"{inputs[column.name]:.9g}")
-    return cells
+            found.append(str(inputs[column.name]).removesuffix(".0"))
+    return found
