@@ -69,6 +69,8 @@ class LearningCurve:
         test_examples: the number of held-out examples.
         networks: the networks of the first order from the smallest to the largest size, then those
             of the next order.
+        model: the model.
+        splits: the data.
         farther: why such errors are not extrapolated, or None.
         trend: for a regression, how the error changed over the last doubling; None for classes, for
             a single size, and where fewer than two networks at these sizes trained to the end.
@@ -80,6 +82,8 @@ class LearningCurve:
     training: Float[np.ndarray, "sizes members"]
     test_examples: int
     networks: Population = field(repr=False)
+    model: Model = field(repr=False, compare=False)
+    splits: Splits = field(repr=False, compare=False)
     farther: str | None = None
     trend: Trend | None = None
     notes: tuple[str, ...] = ()
@@ -127,7 +131,7 @@ class LearningCurve:
             found = more_data(self.curve, tolerance)
         else:
             return ()
-        return applicable([found], self.networks[0].recipe)
+        return applicable([found], self.networks[0].recipe, self.model, self.splits)
 
     def summary(self) -> dict[str, Any]:
         """The measurements in the types that JSON has."""
@@ -315,7 +319,9 @@ def learning_curve(
     still = None
     if weights.any() and sound.sum() > 1:
         still = trend(chosen, in_order[0][:, sound], falls[sound], held_out.groups)
-    return LearningCurve(chosen, *in_order, len(held_out), population, farther, still, notes)
+    return LearningCurve(
+        chosen, *in_order, len(held_out), population, model, splits, farther, still, notes
+    )
 
 
 def _sizes(train: Dataset) -> np.ndarray:

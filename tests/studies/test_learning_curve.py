@@ -208,3 +208,19 @@ def test_the_trend_of_a_regression(seed):
     assert ": it still falls" in found.evidence
     assert "from 180 to 360 training examples the error went from" in found.evidence
     assert curve.summary()["trend"]["fall"]["low"] == curve.trend.fall.low
+
+
+def test_a_linear_model_is_given_hidden_layers_where_more_data_will_not_help():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 600)
+    x = (rng.normal(size=(600, 2)) + np.where(y, 0.5, -0.5)[:, None]).astype(np.float32)
+    splits = jaxnet.split(x, y, seed=0)
+    recipe = Recipe(epochs=20, learning_rate=0.02, schedule="constant")
+    for model, remedy in ((jaxnet.linear(), "hidden layers"), (jaxnet.mlp((4,)), "wider")):
+        curve = jaxnet.learning_curve(model, splits, recipe, KEY, members=5)
+        (found,) = curve.findings(0.2)
+        assert found.code == "more_data_will_not_help"
+        assert found.claimed
+        words = [each.words for each in found.remedies]
+        assert any(remedy in each for each in words), words
+        assert ("wider" in " ".join(words)) == (remedy == "wider")
