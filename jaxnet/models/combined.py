@@ -74,6 +74,27 @@ def without_inputs(model: Model, inputs: Sequence[int]) -> Model:
     )
 
 
+def network_of(model: Model) -> Model:
+    """The network of a model that `without_inputs` made; other models are their own network."""
+    return model.init.model if isinstance(model.init, _WithoutInit) else model
+
+
+def with_network(model: Model, change: Callable[[Model], Model | None]) -> Model | None:
+    """Change the network of a model; of one that `without_inputs` made, it takes the same inputs.
+
+    Args:
+        model: the model.
+        change: a function that changes a network, such as `narrowed`, or returns None.
+
+    Returns:
+        The changed model, or None.
+    """
+    network = change(network_of(model))
+    if network is None or not isinstance(model.init, _WithoutInit):
+        return network
+    return without_inputs(network, model.init.inputs)
+
+
 def named(name: str) -> Model:
     """Build the model of this name: a built-in one, or one that is made of built-in ones.
 

@@ -6,6 +6,7 @@ it does not apply.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from jaxnet.data import Splits
 from jaxnet.data.augmentation import Augmentation
 from jaxnet.diagnostics.findings import TRAINING, Code, Finding
 from jaxnet.models.builtin import deepened, is_linear, narrowed, normalized, shortened, widened
-from jaxnet.models.combined import without_inputs
+from jaxnet.models.combined import network_of, with_network, without_inputs
 from jaxnet.models.losses import Loss
 from jaxnet.models.model import Model
 from jaxnet.models.remade import restarted, with_logarithms
@@ -193,8 +194,11 @@ class Now:
         """The current way with changes of its recipe."""
         return replace(self.way, name=name, kind=kind, recipe=replace(self.recipe, **changes))
 
-    def with_model(self, name: str, kind: Kind, model: Model | None) -> list[Candidate]:
-        """The current way with another model, if there is one."""
+    def with_model(
+        self, name: str, kind: Kind, change: Callable[[Model], Model | None]
+    ) -> list[Candidate]:
+        """The current way with a changed network, if there is one."""
+        model = with_network(self.model, change)
         return [] if model is None else [replace(self.way, name=name, kind=kind, model=model)]
 
 
@@ -220,7 +224,7 @@ def _loss(now: Now) -> list[Candidate]:
         found.append(replace(now.way, name=words, kind="loss", loss=None))
     if now.classes and now.model.for_outputs is None:
         found += now.with_model(
-            "logarithms of the outputs, which are probabilities", "loss", with_logarithms(now.model)
+            "logarithms of the outputs, which are probabilities", "loss", with_logarithms
         )
     return found
 
@@ -229,7 +233,7 @@ def _start(now: Now) -> list[Candidate]:
     """Another start of a model that is not built in, where it did not begin to learn."""
     if now.model.for_outputs is not None or not now.says(Code.DID_NOT_BEGIN_TO_LEARN):
         return []
-    return now.with_model("He-uniform first parameters", "start", restarted(now.model))
+    return now.with_model("He-uniform first parameters", "start", restarted)
 
 
 def _clipping(now: Now) -> list[Candidate]:
@@ -350,7 +354,7 @@ def _dropout(now: Now) -> list[Candidate]:
     """Dropout; none where it is there. Models of other libraries bring their own."""
     if _value(now.recipe.dropout) > 0:
         return [now.with_recipe("no dropout", "dropout", dropout=0.0)]
-    if now.model.for_outputs is None or is_linear(now.model):
+    if now.model.for_outputs is None or is_linear(network_of(now.model)):
         return []
     return [now.with_recipe(f"dropout {rate:g}", "dropout", dropout=rate) for rate in DROPOUTS]
 
@@ -390,28 +394,26 @@ def _augmentation(now: Now) -> list[Candidate]:
 
 
 def _wider(now: Now) -> list[Candidate]:
-    words = "hidden layers" if is_linear(now.model) else f"hidden layers {WIDTH_FACTOR} x as wide"
-    return now.with_model(words, "wider", widened(now.model, WIDTH_FACTOR))
+    linear = is_linear(network_of(now.model))
+    words = "hidden layers" if linear else f"hidden layers {WIDTH_FACTOR} x as wide"
+    return now.with_model(words, "wider", partial(widened, factor=WIDTH_FACTOR))
 
 
 def _narrower(now: Now) -> list[Candidate]:
-    return now.with_model("hidden layers half as wide", "narrower", narrowed(now.model))
+    return now.with_model("hidden layers half as wide", "narrower", narrowed)
 
 
 def _deeper(now: Now) -> list[Candidate]:
-    return now.with_model("one more hidden layer", "deeper", deepened(now.model))
+    return now.with_model("one more hidden layer", "deeper", deepened)
 
 
 def _shallower(now: Now) -> list[Candidate]:
-    return now.with_model("half as many hidden layers", "shallower", shortened(now.model))
+    return now.with_model("half as many hidden layers", "shallower", shortened)
 
 
 def _normalization(now: Now) -> list[Candidate]:
-    model = normalized(now.model)
-    if model is None:
-        return []
-    how = "batch" if model.name.startswith("cnn") else "layer"
-    return now.with_model(f"{how} normalization", "normalization", model)
+    how = "batch" if network_of(now.model).name.startswith("cnn") else "layer"
+    return now.with_model(f"{how} normalization", "normalization", normalized)
 
 
 def _early_stopping(now: Now) -> list[Candidate]:

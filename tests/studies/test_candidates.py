@@ -110,6 +110,17 @@ def test_what_does_not_apply_is_no_candidate():
     assert kinds == {"rate", "smoothing", "longer", "schedule", "early stopping", "ensemble"}
 
 
+def test_a_network_that_does_not_see_all_columns_is_changed_as_others_are():
+    recipe = Recipe(epochs=1, schedule="constant")
+    for network in (jaxnet.mlp((16, 8)), jaxnet.linear()):
+        whole = candidates(network, recipe)
+        some = candidates(jaxnet.without_inputs(network, (1,)), recipe)
+        assert [each.name for each in some] == [each.name for each in whole]
+        for one, other in zip(some, whole, strict=True):
+            assert one.recipe == other.recipe
+            assert one.model == jaxnet.without_inputs(other.model, (1,))
+
+
 def test_values_in_columns_have_no_smoothing_and_no_augmentation():
     x = np.random.default_rng(0).normal(size=(200, 3)).astype("f4")
     splits = jaxnet.split(x, x[:, 0], seed=0)
