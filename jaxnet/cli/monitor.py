@@ -106,7 +106,9 @@ def read_reference(finished: SavedRun, data_dir: Path | None) -> shift.Reference
 def _compare(options: MonitorOptions) -> dict[str, Any]:
     finished = read_run(options.run)
     run, new = finished.run, options.new
-    examples = read_examples(new, run.shape, run.schema, table_of(options), strict=options.strict)
+    examples = read_examples(
+        new, run.shape, finished.schema, table_of(options), strict=options.strict
+    )
     x, refused = examples.x[examples.usable], np.array([*examples.refused], int)
     if len(x) < MIN_SAMPLE_SIZE:
         usable = " that can be used" * bool(len(refused))

@@ -47,6 +47,8 @@ READING = (
     "order",
     "drop_columns",
     "image_size",
+    "inputs",
+    "pad",
 )
 HEADER_WORDS = (["True"], ["False"], ["None"])
 # fields of a Table
@@ -160,6 +162,12 @@ class DataOptions:
     """
     image_size: tuple[int, int] | None = None
     """height and width to which images in files are scaled"""
+    inputs: Literal["numbers", "tokens"] = "numbers"
+    """tokens: whole numbers from 0, such as those of words or items, which stay integers"""
+    pad: int | None = None
+    """with --inputs tokens: the id that fills up shorter sequences, and stands in for empty cells
+    of a table
+    """
     split_seed: int = 0
     """random seed of the split into training, validation and test set"""
 
@@ -184,6 +192,8 @@ class Options(DataOptions):
     """activation function of the hidden layers"""
     normalization: Literal["layer", "batch"] | None = None
     """normalization of the hidden layers"""
+    vocabulary: int | None = None
+    """with --inputs tokens: how many ids an mlp knows, from 0; by default those of the data"""
     optimizer: OptimizerName = Recipe.optimizer
     """optimizer"""
     schedule: ScheduleName = DEFAULT_SCHEDULE
@@ -595,7 +605,17 @@ def _current_word(word: str, tell: Callable[[str], None]) -> str:
 
 
 def build_model(options: Options) -> Model:
-    """The network that the options describe."""
+    """The network that the options describe. Raises InputError for a network of numbers where
+    inputs are tokens, and for invalid widths.
+    """
+    if options.model != "mlp" and options.inputs == "tokens":
+        raise InputError(
+            f"--model {options.model} takes numbers, but --inputs is tokens; leave one of them out"
+        )
+    if options.vocabulary is not None and options.inputs != "tokens":
+        raise InputError(
+            f"--vocabulary is {options.vocabulary}, but inputs are numbers; give --inputs tokens"
+        )
     match options.model:
         case "linear":
             return linear()
@@ -610,7 +630,10 @@ def build_model(options: Options) -> Model:
             )
         case "mlp":
             return mlp(
-                options.hidden, activation=options.activation, normalization=options.normalization
+                options.hidden,
+                activation=options.activation,
+                normalization=options.normalization,
+                vocabulary=options.vocabulary,
             )
 
 

@@ -31,7 +31,8 @@ def predict_files(options: PredictOptions) -> None:
     if not options.files:
         raise InputError("no file is given; name one or more after predict")
     use_platform(options.platform)
-    _, _, model, run = read_run(options.run)
+    finished = read_run(options.run)
+    model, run = finished.model, finished.run
     if run.diverged:
         print(
             f"the network {run.status}; a prediction that is not a number is left empty",
@@ -46,7 +47,7 @@ def predict_files(options: PredictOptions) -> None:
     nothing = ("",) * (len(header) - 2)
     table = table_of(options)
     for path in options.files:
-        examples = read_examples(path, run.shape, run.schema, table, strict=options.strict)
+        examples = read_examples(path, run.shape, finished.schema, table, strict=options.strict)
         _tell(path, examples)
         outputs = np.asarray(predict(model, run, examples.x[examples.usable]))
         predicted = dict(zip(examples.usable.tolist(), outputs, strict=True))

@@ -57,6 +57,7 @@ from jaxnet.core.recipe import check, resolved
 from jaxnet.core.training import EpochMetrics
 from jaxnet.data import class_weights, overlaps
 from jaxnet.data.streaming.chunks import layout
+from jaxnet.data.tokens import vocabulary_of
 from jaxnet.engine.agreement import check_agreement
 from jaxnet.engine.fingerprint import describe_data
 from jaxnet.engine.loop import train
@@ -283,7 +284,7 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | Finished:
     _start_jax(options)
     if not options.resume:  # with --resume the folder is known later; a finished run is not written
         processes.once(lambda: files.check_folder(options.out or run_folder.RUNS))
-    model = build_model(options)
+    build_model(options)
     recipe = build_recipe(options)
     check(recipe)  # invalid options are refused before the data are read
     phase(f"reading {options.dataset}", "usually a few seconds")
@@ -295,7 +296,10 @@ def set_up(experiment: str, options: Options, timer: Timer) -> Setup | Finished:
         lambda: {"data": describe_data(splits if on_disk is None else with_stream(splits, on_disk))}
     )
     recipe = resolved(recipe, len(splits.train if on_disk is None else on_disk))
-    options = replace(options, epochs=recipe.epochs)
+    options = replace(
+        options, epochs=recipe.epochs, vocabulary=options.vocabulary or vocabulary_of(splits)
+    )
+    model = build_model(options)
     check(recipe, has_validation=len(splits.validation) > 0)
     layers = describe(model, splits)
     settings = {name: value for name, value in asdict(options).items() if name not in PLACE_OPTIONS}

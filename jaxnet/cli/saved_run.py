@@ -4,7 +4,7 @@ and the losses of its cross-fitted networks.
 
 import io
 import zipfile
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 from jaxnet.cli.options import TrainOptions, read
 from jaxnet.core.run import Run
 from jaxnet.data import Splits
+from jaxnet.data.schema import Schema
 from jaxnet.data.sources.request import NO_GROUPS
 from jaxnet.engine.checkpoint import restore
 from jaxnet.engine.fingerprint import current
@@ -41,6 +42,12 @@ class SavedRun(NamedTuple):
     about: dict[str, Any]
     model: Model
     run: Run
+
+    @property
+    def schema(self) -> Schema:
+        """What its examples mean; where they are tokens, with all ids that its network knows."""
+        schema, known = self.run.schema, self.model.vocabulary
+        return schema if known is None else replace(schema, vocabulary=known)
 
 
 def read_run(path: Path) -> SavedRun:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxnet import arrays
-from jaxnet.data.dataset import Dataset
+from jaxnet.data.dataset import Dataset, Splits
 from jaxnet.errors import InputError, check_known, check_whole
 from jaxnet.typing import Frame
 
@@ -38,7 +38,8 @@ def check(inputs: object, pad: object = None) -> bool:
     check_whole("pad", pad, 0, most=LARGEST_ID)
     if inputs != "tokens":
         raise InputError(
-            f"pad is {pad}, but inputs are numbers; give inputs='tokens', or leave pad out"
+            f"pad is {pad}, but inputs are numbers; give inputs='tokens' (--inputs tokens), or "
+            "leave pad out"
         )
     return True
 
@@ -150,6 +151,18 @@ def of_training(train: Dataset, *parts: Dataset) -> tuple[Dataset, ...]:
     )
 
 
+def vocabulary_of(splits: Splits) -> int | None:
+    """How many ids, from 0, the parts of a data set hold together; None where inputs are numbers.
+
+    Args:
+        splits: the data.
+    """
+    if splits.train.vocabulary is None:
+        return None
+    held_out = (size_of(np.asarray(part.x)) for part in (splits.validation, splits.test))
+    return max(splits.train.vocabulary, *held_out)
+
+
 def notes_on(x: Any, found: np.ndarray, pad: int | None) -> tuple[str, ...]:
     """What was done with tokens.
 
@@ -194,6 +207,24 @@ def check_known_ids(x: np.ndarray, limit: int, where: str, cure: str) -> None:
         return
     place = np.argwhere(x >= limit)[0]
     raise InputError(f"{where} {int(x[tuple(place)])} in {arrays.counted_spot(place)}, but {cure}")
+
+
+def refused_rows(x: np.ndarray, limit: int) -> dict[int, str]:
+    """Why rows hold no ids that a network knows, by their number from 0.
+
+    Args:
+        x: (rows, ...) numbers.
+        limit: how many ids it knows.
+    """
+    with np.errstate(invalid="ignore"):
+        bad = no_ids(x) | (x >= limit)
+    first: dict[int, str] = {}
+    for place in map(tuple, np.argwhere(bad).tolist()):
+        spot = arrays.counted_spot(place)
+        first.setdefault(
+            place[0], f"{x[place]:g} in {spot} is no id that the network knows: 0 to {limit - 1:,}"
+        )
+    return first
 
 
 def _is_array(x: object) -> bool:

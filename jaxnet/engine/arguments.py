@@ -154,11 +154,11 @@ def check_tokens(model: Model, splits: Splits, recipe: Recipe) -> None:
                 "numbers; give inputs='tokens' to jaxnet.split, load or stream"
             )
         return
-    if model.for_outputs is not None:
+    if model.for_outputs is not None and limit is None:
         raise InputError(
             f"{model.name} takes numbers, but inputs are tokens; give a model with an embedding, "
-            "such as Model.from_linen(Net(), vocabulary="
-            f"{train.vocabulary}), or leave inputs='tokens' out"
+            f"such as jaxnet.mlp(vocabulary={train.vocabulary}) or Model.from_linen(Net(), "
+            f"vocabulary={train.vocabulary}), or leave inputs='tokens' out"
         )
     if recipe.augmentation is not None:
         raise InputError(

@@ -80,6 +80,7 @@ class _Network(BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
         fill: str | None = None,
         inputs: str = "numbers",
+        pad: int | None = None,
         task: str | None = None,
     ) -> None:
         self.hidden = hidden
@@ -106,6 +107,7 @@ class _Network(BaseEstimator):
         self.random_state = random_state
         self.fill = fill
         self.inputs = inputs
+        self.pad = pad
         self.task = task
 
     def __sklearn_tags__(self) -> Any:
@@ -134,7 +136,7 @@ class _Network(BaseEstimator):
                 "shape", self.shape, tuple | list, "the shape of an example, such as (28, 28)"
             )
         fills = None
-        if tokens.check(self.inputs) and self.fill is not None:
+        if tokens.check(self.inputs, self.pad) and self.fill is not None:
             raise InputError("fill is for numbers, but inputs are tokens; leave fill out")
         if self.fill is not None:
             check_known("fill", self.fill, get_args(Fill))
@@ -146,6 +148,7 @@ class _Network(BaseEstimator):
                 y,
                 classes=classes,
                 kind=self.inputs,
+                pad=self.pad,
                 task=task,
             )
         )
@@ -203,7 +206,9 @@ class JaxnetClassifier(ClassifierMixin, _Network):
         fill: what stands in for NaN in X: the "median" or "mean" of each feature in what `fit`
             gets, weighted by sample_weight. By default NaN is refused.
         inputs: "numbers", or "tokens" for whole numbers from 0 that stay integers; these need a
-            model with an embedding.
+            model with an embedding, such as `jaxnet.mlp(vocabulary=9)`.
+        pad: the id that fills up sequences of tokens; X may then be a list of sequences of
+            different lengths.
         task: "multi-label" for y (examples, labels) of 0 and 1, independent yes/no labels.
 
     Attributes:
@@ -348,6 +353,9 @@ def _checked(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
     """
     if estimator.fill is not None:
         options["ensure_all_finite"] = "allow-nan"  # infinity is still refused
+    if estimator.pad is not None and not isinstance(X, Frame):
+        length = None if options.get("reset", True) else estimator.n_features_in_
+        X = tokens.padded("X", X, estimator.pad, length)
     try:
         return validate_data(estimator, X, *y, **options)
     except (ValueError, TypeError):

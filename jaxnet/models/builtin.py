@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxnet.errors import InputError, check_known, renamed, shown
+from jaxnet.errors import InputError, check_known, check_whole, renamed, shown
 from jaxnet.models.model import Model
 from jaxnet.typing import Number
 
@@ -26,6 +26,7 @@ def mlp(
     *more: object,
     activation: str = "relu",
     normalization: str | None = None,
+    vocabulary: int | None = None,
 ) -> Model:
     """Build a multilayer perceptron.
 
@@ -34,12 +35,15 @@ def mlp(
         *more: no further positional argument is allowed.
         activation: relu, gelu, silu or tanh.
         normalization: "layer", "batch" or None.
+        vocabulary: where inputs are tokens, how many ids it knows, from 0: each becomes a learned
+            vector of 16 numbers before the first layer.
 
     Returns:
         The model; its number of outputs follows from the data.
 
     Raises:
-        InputError: for widths, activations and normalizations that do not exist.
+        InputError: for widths, activations and normalizations that do not exist, and for a
+            vocabulary that is no whole number of at least 1.
     """
     if more:
         raise InputError(
@@ -48,8 +52,14 @@ def mlp(
         )
     widths = _widths("hidden", hidden)
     _check_choices(activation, normalization)
+    if vocabulary is not None:
+        check_whole("vocabulary", vocabulary, 1)
     return _without_outputs(
-        "MLP", hidden=widths, activation=activation, normalization=normalization
+        "MLP",
+        hidden=widths,
+        activation=activation,
+        normalization=normalization,
+        vocabulary=vocabulary,
     )
 
 
@@ -144,7 +154,7 @@ def widened(model: Model, factor: int) -> Model | None:
     if not isinstance(given, _ForOutputs):
         return None
     if is_linear(model):
-        return mlp()
+        return mlp(vocabulary=model.vocabulary)
     wider = {
         name: tuple(factor * width for width in widths)
         for name, widths in _hidden_layers(given).items()
@@ -285,7 +295,8 @@ def _without_outputs(kind: str, **structure: Any) -> Model:
     name = f"{kind.lower()}({words})"
 
     unfinished = _Unfinished(name)
-    return Model(unfinished, unfinished, name, _ForOutputs(kind, name, tuple(structure.items())))
+    complete = _ForOutputs(kind, name, tuple(structure.items()))
+    return Model(unfinished, unfinished, name, complete, structure.get("vocabulary"))
 
 
 @functools.cache
@@ -295,7 +306,8 @@ def _with_outputs(
     from jaxnet.models import layers
 
     module = getattr(layers, kind)(outputs=outputs, **dict(structure))
-    return Model(_FlatInit(module), _LinenApply(module), name)
+    vocabulary = dict(structure).get("vocabulary")
+    return Model(_FlatInit(module), _LinenApply(module), name, vocabulary=vocabulary)
 
 
 @dataclass(frozen=True)
@@ -339,8 +351,8 @@ class _Unfinished:
 
 @dataclass(frozen=True)
 class _FlatInit:
-    """The init function: He-uniform kernels, LeCun-uniform ones in the output layer, zero biases,
-    unit scales.
+    """The init function: He-uniform kernels, LeCun-uniform ones in the output layer, vectors of ids
+    with unit variance, zero biases, unit scales.
 
     One uniform draw is sliced into all kernels: one draw per parameter, as in Linen's own init,
     takes ten times as long to compile.
@@ -370,8 +382,10 @@ class _FlatInit:
         leaves, start = [], 0
         for path, leaf in paths:
             if leaf.ndim > 1:
-                gain = 1.0 if "output" in jax.tree_util.keystr(path) else 2.0
-                bound = math.sqrt(3 * gain / math.prod(leaf.shape[:-1]))
+                name = jax.tree_util.keystr(path)
+                gain = 1.0 if "output" in name or "embedding" in name else 2.0
+                inputs = 1 if "embedding" in name else math.prod(leaf.shape[:-1])
+                bound = math.sqrt(3 * gain / inputs)
                 leaves.append(draw[start : start + leaf.size].reshape(leaf.shape) * bound)
                 start += leaf.size
             else:

@@ -16,6 +16,7 @@ from jaxnet.models.convolution import conv_general_dilated, max_pool
 from jaxnet.random import bits, example_keys
 from jaxnet.typing import Number
 
+EMBEDDING = 16  # numbers that stand for an id
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
     "gelu": jax.nn.gelu,
@@ -81,17 +82,22 @@ class MLP(nn.Module):
         outputs: number of outputs.
         activation: a name in ACTIVATIONS.
         normalization: "layer", "batch" or None.
+        vocabulary: number of ids, each of which becomes a learned vector of EMBEDDING numbers; None
+            where inputs are numbers.
     """
 
     hidden: tuple[int, ...]
     outputs: int
     activation: str = "relu"
     normalization: str | None = None
+    vocabulary: int | None = None
 
     @nn.compact
     def __call__(
         self, x: Array, *, key: Array | None = None, dropout: Number | None = None
     ) -> Array:
+        if self.vocabulary is not None:
+            x = nn.Embed(self.vocabulary, EMBEDDING, name="embedding")(x)
         x = x.reshape(len(x), -1)
         for i, width in enumerate(self.hidden):
             x = nn.Dense(width, name=f"hidden_{i}")(x)

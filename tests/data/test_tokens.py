@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 import jaxnet
@@ -121,14 +122,29 @@ def test_arrays_and_tables_on_disk(few, tmp_path):
         jaxnet.load("digits", inputs="tokens")
 
 
+def test_empty_cells_of_a_table_are_the_ends_of_sequences(few):
+    x, y = few
+    ends = 4 + np.arange(len(x)) % 13
+    table = pd.DataFrame(np.where(np.arange(x.shape[1]) < ends[:, None], x, np.nan))
+    table = table.rename(columns=str).assign(same=y)
+    with pytest.raises(InputError, match=r"empty cells among its tokens.* inputs='tokens', pad=0"):
+        jaxnet.load(table, inputs="tokens")
+    splits = jaxnet.load(table, inputs="tokens", pad=0)
+    assert splits.train.pad == 0
+    assert whole(splits) == sorted(
+        map(tuple, np.where(np.arange(x.shape[1]) < ends[:, None], x, 0).tolist())
+    )
+    assert not any("no value" in note for note in splits.notes)
+
+
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float32])
 def test_a_stream_reads_integers(few, tmp_path, kind):
     x, y = few
     np.save(tmp_path / "x.npy", x.astype(kind))
     np.save(tmp_path / "y.npy", y)
-    splits = jaxnet.stream(tmp_path, inputs="tokens")
+    splits = jaxnet.stream(tmp_path, inputs="tokens", pad=0)
     assert splits.train.dtype == np.int32
-    assert splits.train.vocabulary == 9
+    assert (splits.train.vocabulary, splits.train.schema.pad, splits.test.pad) == (9, 0, 0)
     assert splits.train.empty.x.dtype == splits.test.x.dtype == np.int32
     some = random_rows(splits.train, np.random.default_rng(0), 1000)
     parts = (some, splits.validation, splits.test)

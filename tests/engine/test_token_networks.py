@@ -5,6 +5,7 @@ import re
 import runpy
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
@@ -12,6 +13,7 @@ from jax import export
 import jaxnet
 from jaxnet import InputError
 from jaxnet.interop.sklearn import JaxnetClassifier
+from jaxnet.models.builtin import named, widened
 from tests.token_networks import IDS, LENGTH, RECIPE, linen, of_nnx, sequences
 
 KEY = jax.random.key(0)
@@ -84,6 +86,38 @@ def test_the_estimator_trains():
     assert made.fit(x[:3000], y[:3000]).score(x[3000:], y[3000:]) >= GOOD
     with pytest.raises(InputError, match=r"mlp.* takes numbers, but inputs are tokens"):
         JaxnetClassifier(inputs="tokens").fit(x[:100], y[:100])
+
+
+def test_the_estimator_fills_up_sequences():
+    x, y = sequences(100)
+    given = [row[: 4 + number % 13].tolist() for number, row in enumerate(x)]
+    filled = np.array([row + [0] * (LENGTH - len(row)) for row in given])
+    words = {"model": jaxnet.mlp((4,), vocabulary=IDS), "epochs": 1, "random_state": 0}
+    made = JaxnetClassifier(inputs="tokens", pad=0, **words).fit(given, y)
+    same = JaxnetClassifier(inputs="tokens", **words).fit(filled, y)
+    np.testing.assert_array_equal(made.predict_proba(given[:2]), same.predict_proba(filled[:2]))
+    assert made.run_.pad == 0
+    with pytest.raises(InputError, match="sequences of at most 16"):
+        made.predict([[1] * 17])
+
+
+def test_an_mlp_learns_a_vector_for_each_id(splits, tmp_path):
+    model = jaxnet.mlp((16,), vocabulary=IDS)
+    run = jaxnet.fit(model, splits, dataclasses.replace(RECIPE, epochs=1), KEY)
+    assert run.params["embedding"]["embedding"].shape == (IDS, 16)
+    start, _ = model.for_outputs(2).init(KEY, jnp.zeros((1, LENGTH), int))
+    assert np.std(start["embedding"]["embedding"]) == pytest.approx(1, abs=0.15)
+    x = np.asarray(splits.test.x[:100])
+    said = np.asarray(jaxnet.predict(model, run, x))
+    assert named(run.model) is model
+    jaxnet.export(run, tmp_path / "out", model=model)
+    by_numpy = runpy.run_path(str(tmp_path / "out/forward.py"))["forward"]
+    np.testing.assert_allclose(by_numpy(x), said, atol=1e-4)
+    wider = widened(jaxnet.mlp((), vocabulary=IDS), 2)
+    assert wider is not None
+    assert wider.vocabulary == IDS
+    with pytest.raises(InputError, match="vocabulary is 0"):
+        jaxnet.mlp(vocabulary=0)
 
 
 def test_ids_that_a_network_does_not_know_are_refused(trained, splits):

@@ -51,7 +51,13 @@ def splits_of_arrays(
         arrays, classes, notes = _labeled(arrays, parts, reading.task, where)
     kind, task = reading.inputs, reading.task if several else None
     train = checks.dataset(
-        arrays["x"], arrays["y"], classes=classes, task=task, where=where, kind=kind
+        arrays["x"],
+        arrays["y"],
+        classes=classes,
+        task=task,
+        where=where,
+        kind=kind,
+        pad=reading.pad,
     )
     given = {
         part: checks.dataset(
@@ -61,6 +67,7 @@ def splits_of_arrays(
             task=train.task if several else None,
             where=f"{where} ({part})",
             kind=kind,
+            pad=reading.pad,
         )
         for part in ("test", "validation")
         if f"x_{part}" in arrays

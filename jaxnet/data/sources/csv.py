@@ -25,7 +25,7 @@ from jaxnet.data.tables.cells import Cells, read_cells
 from jaxnet.data.tables.frames import FRAME, cells_of_frame, cells_of_parquet
 from jaxnet.data.tables.identifiers import Identifier, are_codes, grouping, identifier
 from jaxnet.data.tables.inputs import encode as encode
-from jaxnet.data.tables.inputs import gaps_in, on_header, unreadable
+from jaxnet.data.tables.inputs import gaps_in, on_header, unreadable, without_pad
 from jaxnet.data.tables.kinds import (
     Kinds,
     described,
@@ -134,10 +134,9 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
     names = [name for name in names if name != reading.groups]
     kinds = _kinds(cells, names, table, identifiers)
     problems += kinds.problems
-    if table.fill == "refuse" and table.columns is None:
-        problems += gaps_in(
-            {column.name: cells[column.name] for column in kinds.columns}, table.gaps
-        )
+    if reading.fill == "refuse" and table.columns is None:
+        used = {column.name: cells[column.name] for column in kinds.columns}
+        problems += without_pad(used) if reading.tokens else gaps_in(used, table.gaps)
     order, more = _order(reading.order, cells, table)
     problems += more
     if target is None or problems:
@@ -148,7 +147,7 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
     if groups is not None and classes is not None:
         notes += _never_tested(groups, y, classes, reading.groups)
     rows = _parts(y, target.schema, groups, order, reading)
-    inputs = _inputs(path, label, cells, table, kinds, rows)
+    inputs = _inputs(path, label, cells, reading, kinds, rows)
     _check_tokens(path, inputs.columns, reading)
     data = checks.dataset(
         inputs.x,
@@ -157,6 +156,7 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
         task=target.schema.task if several else None,
         where=str(path),
         kind=reading.inputs,
+        pad=reading.pad,
     )
     learned_of = {
         "targets": target.targets,
@@ -181,7 +181,7 @@ def _splits(path: Path | str, title: str, cells: Cells, reading: Reading) -> Spl
 def _check_tokens(path: Path | str, columns: Sequence[Column], reading: Reading) -> None:
     """Raise InputError for columns that are no ids, where inputs are tokens."""
     for column in columns:
-        if reading.inputs == "tokens" and len(column.inputs) > 1:
+        if reading.tokens and len(column.inputs) > 1:
             raise InputError(
                 f"{path}: column {column.name!r} becomes the inputs {', '.join(column.inputs[:3])} "
                 "..., but tokens are one whole number in each column; number its values, or leave "
@@ -227,17 +227,18 @@ def _inputs(
     path: Path | str,
     label: str,
     cells: Cells,
-    table: Table,
+    reading: Reading,
     kinds: Kinds,
     rows: Sequence[np.ndarray],
 ) -> Inputs:
     """The inputs of all rows. rows: those of test, validation and training set."""
     pool = np.sort(np.concatenate(rows[1:]))
     columns, left_out, notes, _ = kinds
+    table = reading.table
     read: Mapping[str, Values] = {}
     if table.columns is None:
         read = values_of_texts(columns, cells)
-        columns, without = learn(columns, cells, pool, table.fill, read)
+        columns, without = learn(columns, cells, pool, reading.fill, read)
         left_out = left_out | without
     if not columns:
         raise InputError(
@@ -248,13 +249,15 @@ def _inputs(
     if encoded.refused:
         first = Problem(next(iter(encoded.refused.values())), None)
         raise Unusable(path, unreadable(columns, cells) or [first], label)
-    notes = (described(columns, left_out), *notes, *encoded.notes)
+    notes = (described(columns, left_out), *notes)
+    if not reading.tokens:  # whose gaps are the ends of shorter sequences
+        notes += encoded.notes
     gaps = any(cells[each.name].null_count for each in columns if each.categories is None)
     if gaps and table.columns is None:
-        notes += (
-            f"the {table.fill} of the {len(pool):,} rows of training and validation set stands in "
-            "for gaps",
-        )
+        stands_in = f"the {reading.fill} of the {len(pool):,} rows of training and validation set"
+        if reading.tokens:
+            stands_in = f"the id {reading.fill}, which fills up shorter sequences,"
+        notes += (f"{stands_in} stands in for gaps",)
     return Inputs(encoded.x, columns, notes)
 
 

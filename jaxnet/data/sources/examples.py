@@ -18,6 +18,7 @@ from jaxnet.data.sources.images import read_image
 from jaxnet.data.sources.npz import read_npz
 from jaxnet.data.tables.cells import Cells
 from jaxnet.data.tables.table import Table
+from jaxnet.data.tokens import padded, refused_rows
 from jaxnet.errors import InputError, near, near_path
 
 NAMED = 5  # columns in a note
@@ -74,13 +75,18 @@ def read_examples(
             table = Table() if table is None else table
             if table.missing is None:
                 table = replace(table, missing=schema.missing)
-            found = _read_rows(path, schema.columns, table, strict)
+            found = _read_rows(path, schema.columns, table, strict, tokens=schema.tokens)
         case "arrays":
-            found = _read_arrays(path, shape, strict)
+            found = _read_arrays(path, shape, schema, strict)
         case "image":
             found = Examples(read_image(path, shape, schema.pixel_max))
         case _:
             raise _unfit(path, schema)
+    if schema.vocabulary is not None:
+        unknown = refused_rows(found.x, schema.vocabulary)
+        found = found._replace(refused=dict(sorted((unknown | found.refused).items())))
+        if strict and found.refused:
+            raise InputError(f"{path}: {next(iter(found.refused.values()))}")
     if found.refused and not len(found.usable):
         raise InputError(f"{path}: no row can be used; {found.refused[0]}")
     return found
@@ -105,7 +111,9 @@ def _unfit(path: Path, schema: Schema) -> InputError:
     )
 
 
-def _read_rows(path: Path, columns: Sequence[Column], table: Table, strict: bool) -> Examples:
+def _read_rows(
+    path: Path, columns: Sequence[Column], table: Table, strict: bool, *, tokens: bool
+) -> Examples:
     """The rows of a table, by the rules that were learned with the network."""
     if table.dates is not None:  # new dates may be written otherwise
         columns = [
@@ -116,7 +124,8 @@ def _read_rows(path: Path, columns: Sequence[Column], table: Table, strict: bool
     encoded = encode(columns, cells, path, strict=strict)
     used = {column.name for column in columns}
     others = [repr(name) for name in cells if name not in used]
-    notes = (*cells.notes, *encoded.notes)
+    # gaps among tokens are the ends of shorter sequences
+    notes = (*cells.notes, *(() if tokens else encoded.notes))
     if others:
         more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
         notes += (
@@ -149,8 +158,8 @@ def _read_named(path: Path, columns: Sequence[Column], table: Table) -> Cells:
     return cells
 
 
-def _read_arrays(path: Path, shape: tuple[int, ...], strict: bool) -> Examples:
-    """The array x of an .npz file."""
+def _read_arrays(path: Path, shape: tuple[int, ...], schema: Schema, strict: bool) -> Examples:
+    """The array x of an .npz file; shorter sequences of tokens are filled up."""
     held = read_npz(path)
     if "x" not in held:
         raise InputError(f"{path}: needs an array x{near('x', sorted(held), 'the file holds')}")
@@ -161,6 +170,8 @@ def _read_arrays(path: Path, shape: tuple[int, ...], strict: bool) -> Examples:
         refused = {} if strict else _not_finite(x)
         if not 0 < len(refused) < len(x):
             raise
+    if schema.pad is not None and x.ndim == 2:
+        x = padded(f"{path}: x", x, schema.pad, shape[0])
     if x.shape[1:] != shape:
         raise InputError(
             f"{path}: x has examples of shape {x.shape[1:]}, but the network was trained on "

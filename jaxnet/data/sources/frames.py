@@ -40,7 +40,8 @@ def inputs_of_frame(
     if schema.columns is None:
         return numbers_of_frame("x", frame)[0], ()
     cells = _cells(frame, schema.columns, schema)
-    return _encoded(cells, schema.columns)
+    x, notes = _encoded(cells, schema.columns)
+    return x, () if schema.tokens else notes  # whose gaps are the ends of shorter sequences
 
 
 def dataset_of_frame(

@@ -38,6 +38,7 @@ def load(
     image_size: tuple[int, int] | None = None,
     table: Table | None = None,
     inputs: Inputs | str = "numbers",
+    pad: int | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> Splits:
     """Load a named data set, a file, a data frame, or a folder of images.
@@ -68,6 +69,8 @@ def load(
         image_size: (height, width) to which images in a folder are scaled.
         table: what is known of a table, such as its separator; the rest is inferred from the file.
         inputs: as in `split`; "tokens" for tables and arrays of whole numbers that stay integers.
+        pad: the id that fills up sequences of tokens: in a table it stands in for empty cells; the
+            arrays of an .npz file have it already.
         meanwhile: a function to call while threads unpack the files of mnist; `jaxnet.load` imports
             by default what training needs.
 
@@ -94,6 +97,7 @@ def load(
         image_size=image_size,
         table=table,
         inputs=inputs,
+        pad=pad,
     )
     if isinstance(name_or_path, Frame):
         return _tables().splits_of_frame(name_or_path, reading)

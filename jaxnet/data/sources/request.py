@@ -19,7 +19,8 @@ OPTION_WORDS = {
     "task": "task (--task)",
     "image_size": "image_size (--image-size)",
     "data_dir": "data_dir (--data-dir)",
-    "inputs": "inputs",
+    "inputs": "inputs (--inputs)",
+    "pad": "pad (--pad)",
     "table": "table (--encoding, --separator, --decimal, --header, --types, --dates, --sheet, "
     "--missing, --fill or --drop-labels)",
 }
@@ -46,6 +47,7 @@ class Reading:
     table: Table = Table()
     ungrouped: bool = False
     inputs: str = "numbers"
+    pad: int | None = None
 
     @property
     def parts(self) -> int:
@@ -69,6 +71,20 @@ class Reading:
     def several(self) -> bool:
         """Whether several labels or values of each example are asked for."""
         return isinstance(self.label, tuple) or self.task == "multi-label"
+
+    @property
+    def tokens(self) -> bool:
+        """Whether inputs are tokens."""
+        return self.inputs == "tokens"
+
+    @property
+    def fill(self) -> str | int:
+        """What stands in for gaps in a table: the id that fills up sequences of tokens, or what its
+        Table says; "refuse" where nothing can.
+        """
+        if not self.tokens or self.table.columns is not None:
+            return self.table.fill
+        return "refuse" if self.pad is None else self.pad
 
     def needs(self, column: str) -> bool:
         """Whether a column of a table is not left out."""
@@ -145,7 +161,7 @@ class Reading:
             not isinstance(image_size, tuple | list) or len(image_size) != 2
         ):
             raise InputError(f"image_size is {shown(image_size)}; give (height, width)")
-        tokens.check(given.get("inputs", "numbers"))
+        tokens.check(given.get("inputs", "numbers"), given.get("pad"))
         for side in image_size or ():
             check_whole("image_size", side)
         if given.get("groups") == NO_GROUPS:

@@ -163,6 +163,7 @@ def stream(
     data_dir: str | Path | None = None,
     image_size: tuple[int, int] | None = None,
     inputs: tokens.Inputs | str = "numbers",
+    pad: int | None = None,
 ) -> Splits:
     """Splits whose training set stays on disk, as a Stream; validation and test set are random rows
     in memory.
@@ -186,6 +187,8 @@ def stream(
         data_dir: folder of TensorFlow Datasets.
         image_size: (height, width) to which images of TensorFlow Datasets are scaled.
         inputs: as in `split`; for tokens all rows are read once, to find the largest id.
+        pad: the id with which sequences of tokens are filled up on disk; `predict` fills up new
+            ones alike.
 
     Returns:
         The Splits.
@@ -200,7 +203,13 @@ def stream(
     check_number("validation", validation)
     check_number("test", test)
     reading = Reading.of(
-        data_dir=data_dir, seed=seed, task=task, label=label, image_size=image_size, inputs=inputs
+        data_dir=data_dir,
+        seed=seed,
+        task=task,
+        label=label,
+        image_size=image_size,
+        inputs=inputs,
+        pad=pad,
     )
     rows, own, notes = _source(path, reading, corrupt)
     if rows.label_shape or task == targets.MULTI_LABEL:
@@ -222,13 +231,13 @@ def stream(
         )
     drawn = rng.choice(len(rows), sum(inside.values()), replace=False)
     ids = 0 if inputs == "tokens" else None  # how many there are is not known yet
-    asked = replace(schema, vocabulary=ids)
+    asked = replace(schema, vocabulary=ids, pad=pad)
     train = Stream(rows, np.sort(drawn), schema=asked, corrupt=corrupt)
     some = _random_rows(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
     some = checks.in_storage_types(some)
     statistics = Standardization.of(some)
     if inputs == "tokens":
-        schema = replace(schema, vocabulary=_count_ids(train))
+        schema = replace(asked, vocabulary=_count_ids(train))
     else:
         schema = replace(schema, pixel_max=checks.pixel_max_of(np.asarray(some.x)))
     train = replace(

@@ -367,9 +367,14 @@ def _unread(name: str, why: str, labels: Collection[str]) -> Problem:
     """The problem of a column that cannot be read. labels: names that say what columns are for;
     without any, the column may be the label.
     """
+    cure = "convert it to numbers, text or dates, such as with astype(str) of pandas"
+    if " list<" in why or " large_list<" in why:
+        cure = (
+            "give sequences of tokens to jaxnet.split(frame[...].to_list(), y, inputs='tokens', "
+            "pad=0)"
+        )
     return Problem(
-        f"column {name!r} {why}; convert it to numbers, text or dates, such as with astype(str) of "
-        f"pandas, or leave it out with drop_columns={name!r}",
+        f"column {name!r} {why}; {cure}, or leave it out with drop_columns={name!r}",
         {"drop_columns": (name,)} if labels and name not in labels else None,
     )
 

@@ -253,6 +253,28 @@ def gaps_in(columns: "dict[str, pa.ChunkedArray]", words: Sequence[str]) -> list
     ]
 
 
+def without_pad(columns: "dict[str, pa.ChunkedArray]") -> list[Problem]:
+    """Name the first empty cell among tokens, where nothing fills up sequences.
+
+    Args:
+        columns: the columns of the tokens, by name.
+
+    Returns:
+        At most one Problem.
+    """
+    gaps = [name for name, values in columns.items() if values.null_count]
+    if not gaps:
+        return []
+    return [
+        Problem(
+            f"has empty cells among its tokens, in {len(gaps):,} of {len(columns):,} columns, the "
+            f"first of them {gaps[0]!r}; give pad (--pad), the id that fills up shorter sequences, "
+            "such as 0 if it stands for nothing else",
+            {"pad": 0},
+        )
+    ]
+
+
 def on_gaps(words: Sequence[str]) -> str:
     """Which cells are gaps, and how that can be changed.
 

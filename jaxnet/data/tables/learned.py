@@ -32,7 +32,7 @@ def learn(
     columns: Sequence[Column],
     cells: "dict[str, pa.ChunkedArray]",
     rows: np.ndarray,
-    fill: str,
+    fill: str | int,
     read: Mapping[str, Values],
 ) -> Learned:
     """Complete columns by what the rows that a network learns from hold: what stands in for gaps,
@@ -44,7 +44,8 @@ def learn(
         columns: the kinds of columns.
         cells: the columns of the table by name.
         rows: numbers of the rows that a network learns from.
-        fill: "median" or "mean" of these rows stands in for gaps; "refuse" allows none.
+        fill: "median" or "mean" of these rows stands in for gaps; "refuse" allows none. A number
+            stands in itself, without an input that says where gaps were.
         read: what columns hold that were read before, by name.
 
     Returns:
@@ -64,10 +65,11 @@ def learn(
     )
 
 
-def _learn(column: Column, held: Values, rows: np.ndarray, fill: str) -> Column | None:
+def _learn(column: Column, held: Values, rows: np.ndarray, fill: str | int) -> Column | None:
     """The Column; None where no row has a value."""
     each, refuses = held.each[rows], fill == "refuse"
-    missing = held.gaps is not None and not refuses and bool(held.gaps[rows].any())
+    told = not refuses and isinstance(fill, str)
+    missing = held.gaps is not None and told and bool(held.gaps[rows].any())
     if column.categories is not None:
         counts = np.bincount(each[each >= 0], minlength=len(held.names))
         if not counts.any():
@@ -89,8 +91,16 @@ def _learn(column: Column, held: Values, rows: np.ndarray, fill: str) -> Column 
     if column.dates is not None:
         when = dates.learned(each, column.dates.order)
         column, each = column._replace(dates=when), dates.days_of(each, when)
-    middle = None if refuses else float(each.mean()) if fill == "mean" else median(each)
-    return column._replace(fill=middle, missing=missing)
+    match fill:
+        case "refuse":
+            stands_in = None
+        case "mean":
+            stands_in = float(each.mean())
+        case "median":
+            stands_in = median(each)
+        case _:
+            stands_in = float(fill)
+    return column._replace(fill=stands_in, missing=missing)
 
 
 def median(values: np.ndarray) -> float:
