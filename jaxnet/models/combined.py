@@ -5,24 +5,25 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxnet.errors import InputError, check_kind, check_whole, shown
+from jaxnet.errors import InputError, check_kind, check_known, check_whole, shown
 from jaxnet.models import builtin
 from jaxnet.models.model import Model
 from jaxnet.typing import Number
 
+Outputs = Literal["classes", "values", "labels"]
 NETWORK, INPUTS = "network", "inputs"  # parts of the model state of `without_inputs`
-VOTING = re.compile(r"voting\((.*), networks=(\d+)\)")
+VOTING = re.compile(r"voting\((.*), networks=(\d+)(?:, outputs=(\w+))?\)")
 WITHOUT = re.compile(r"without_inputs\((.*), inputs=(\(.*\))\)")
 
 
-def voting(model: Model, networks: int) -> Model:
+def voting(model: Model, networks: int, outputs: Outputs = "classes") -> Model:
     """Build the model of several networks that predict together, by the mean of their
     probabilities or values.
 
@@ -32,6 +33,8 @@ def voting(model: Model, networks: int) -> Model:
     Args:
         model: the model of each network.
         networks: number of networks.
+        outputs: what they predict for an example: "classes", which are the logits of one of several
+            classes, or one value; several "values"; or the logits of several yes/no "labels".
 
     Returns:
         The model.
@@ -41,7 +44,9 @@ def voting(model: Model, networks: int) -> Model:
     """
     check_kind("model", model, Model, "a Model, such as jaxnet.mlp((128, 64))")
     check_whole("networks", networks)
-    return _combined(_VotingInit, _VotingApply, "voting", model, "networks", networks)
+    check_known("outputs", outputs, get_args(Outputs))
+    more = {} if outputs == "classes" else {"outputs": outputs}
+    return _combined(_VotingInit, VOTES[outputs], "voting", model, networks=networks, **more)
 
 
 def without_inputs(model: Model, inputs: Sequence[int]) -> Model:
@@ -69,9 +74,8 @@ def without_inputs(model: Model, inputs: Sequence[int]) -> Model:
     numbers = {int(each) for each in inputs}
     if isinstance(model.init, _WithoutInit):  # which leaves out some already
         model, numbers = model.init.model, numbers | set(model.init.inputs)
-    return _combined(
-        _WithoutInit, _WithoutApply, "without_inputs", model, "inputs", tuple(sorted(numbers))
-    )
+    left_out = tuple(sorted(numbers))
+    return _combined(_WithoutInit, _WithoutApply, "without_inputs", model, inputs=left_out)
 
 
 def network_of(model: Model) -> Model:
@@ -108,22 +112,22 @@ def named(name: str) -> Model:
         InputError: where no such model has this name.
     """
     if found := VOTING.fullmatch(name):
-        return voting(named(found[1]), int(found[2]))
+        return voting(named(found[1]), int(found[2]), found[3] or "classes")
     if found := WITHOUT.fullmatch(name):
         return without_inputs(named(found[1]), ast.literal_eval(found[2]))
     return builtin.named(name)
 
 
 @functools.cache
-def _combined(init: Any, apply: Any, kind: str, model: Model, word: str, value: Any) -> Model:
+def _combined(init: Any, apply: Any, kind: str, model: Model, **values: Any) -> Model:
     """Build a model around another one; its number of outputs is as open as that one's."""
-    name = f"{kind}({model.name}, {word}={value})"
-    open_ = model.for_outputs is not None
+    words = ", ".join(f"{word}={value}" for word, value in values.items())
+    complete = _ForOutputs(init, apply, kind, model, tuple(values.items()))
     return Model(
-        init(model, value),
+        init(model, **values),
         apply(model),
-        name,
-        _ForOutputs(init, apply, kind, model, word, value) if open_ else None,
+        f"{kind}({model.name}, {words})",
+        None if model.for_outputs is None else complete,
         model.vocabulary,
     )
 
@@ -136,19 +140,19 @@ class _ForOutputs:
     apply: Callable[..., Any]
     kind: str
     model: Model
-    word: str
-    value: Any
+    values: tuple[tuple[str, Any], ...]
 
     def __call__(self, outputs: int) -> Model:
         assert self.model.for_outputs is not None
         within = self.model.for_outputs(outputs)
-        return _combined(self.init, self.apply, self.kind, within, self.word, self.value)
+        return _combined(self.init, self.apply, self.kind, within, **dict(self.values))
 
 
 @dataclass(frozen=True)
 class _VotingInit:
     model: Model
     networks: int
+    outputs: str = "classes"
 
     def __call__(self, key: Array, x: Array, /) -> tuple[PyTree, PyTree]:
         keys = jax.random.split(key, self.networks)
@@ -179,10 +183,36 @@ class _VotingApply:
             return self.model.apply(params, model_state, x, key=None, dropout=None)[0]
 
         outputs = jax.vmap(one)(params, model_state)
+        return self.together(outputs), model_state
+
+    def together(self, outputs: Float[Array, "networks batch outputs"]) -> Array:
+        """What the networks predict together, (batch, outputs)."""
         if outputs.shape[-1] == 1:
-            return outputs.mean(0), model_state
-        log_p = jax.nn.log_softmax(outputs.astype(jnp.float32))
-        return jax.nn.logsumexp(log_p, axis=0) - jnp.log(len(outputs)), model_state
+            return outputs.mean(0)
+        return _log_mean(jax.nn.log_softmax(outputs.astype(jnp.float32)))
+
+
+class _ValuesVotingApply(_VotingApply):
+    def together(self, outputs: Float[Array, "networks batch outputs"]) -> Array:
+        return outputs.mean(0)
+
+
+class _LabelsVotingApply(_VotingApply):
+    def together(self, outputs: Float[Array, "networks batch outputs"]) -> Array:
+        outputs = outputs.astype(jnp.float32)
+        return _log_mean(jax.nn.log_sigmoid(outputs)) - _log_mean(jax.nn.log_sigmoid(-outputs))
+
+
+VOTES: dict[str, type[_VotingApply]] = {
+    "classes": _VotingApply,
+    "values": _ValuesVotingApply,
+    "labels": _LabelsVotingApply,
+}
+
+
+def _log_mean(log_p: Float[Array, "networks ..."]) -> Float[Array, "..."]:
+    """The logarithm of the mean probability over networks."""
+    return jax.nn.logsumexp(log_p, axis=0) - jnp.log(len(log_p))
 
 
 @dataclass(frozen=True)

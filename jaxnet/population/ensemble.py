@@ -41,7 +41,9 @@ def ensemble(model: Model, networks: Population) -> tuple[Model, Run]:
             "rate, or set clip"
         )
     params, model_state = jax.tree.map(lambda leaf: np.asarray(leaf[kept]), one.chosen)
-    together = voting(model, len(kept))
+    several = one.schema.targets is not None
+    kind = "labels" if one.schema.multi_label else "values" if several else "classes"
+    together = voting(model, len(kept), kind)
     history = jax.tree.map(
         lambda column: np.asarray(column)[kept].mean(0), one.history._replace(signals=None)
     )

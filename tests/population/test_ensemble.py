@@ -51,6 +51,23 @@ def test_networks_that_vote_on_values_predict_the_mean(table):
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("task", ["regression", "multi-label"])
+def test_networks_vote_on_several_values_and_labels(table, task, tmp_path):
+    x = np.asarray(table.train.x)
+    y = x[:, :2] * [7, 700] + 3 if task == "regression" else (x[:, :3] > 0).astype(int)
+    several = jaxnet.split(x, y, task=task)
+    networks = jaxnet.fit_population(MODEL, several, RECIPE, jax.random.split(jax.random.key(1), 3))
+    model, run = jaxnet.ensemble(MODEL, networks)
+    x = np.asarray(several.test.x)
+    alone = np.asarray(jaxnet.predict(MODEL, networks, x), float)
+    wanted = alone.mean(0) if task == "regression" else np.log(np.exp(alone).mean(0))
+    np.testing.assert_allclose(jaxnet.predict(model, run, x), wanted, rtol=1e-4, atol=1e-6)
+    jaxnet.save(run, tmp_path / "run")
+    again = jaxnet.restore(tmp_path / "run")
+    assert named(again.model) == model
+    np.testing.assert_allclose(jaxnet.predict(named(again.model), again, x), wanted, rtol=1e-4)
+
+
 def test_a_vote_is_saved_and_exported_as_one_network(table, networks, tmp_path):
     model, run = jaxnet.ensemble(MODEL, networks)
     jaxnet.save(run, tmp_path / "run")
