@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Num
 
 from jaxnet.errors import InputError, check_number
 from jaxnet.stats.cross_fitting import group_codes
+from jaxnet.stats.halves import mean_where
 
 CELLS = 1 << 23  # numbers in a block of new examples
 ROUNDING = 1e-9  # of sums of weights
@@ -84,7 +85,8 @@ def prediction_sets(
         Sadinle, Lei & Wasserman 2019 (the smallest sets, and sets by class); Lee, Barber & Willett
         2023 (groups).
     """
-    fits, patterns = _vote(calibration), _patterns(calibration.judged)
+    fits = mean_where(calibration.predictions, calibration.judged)
+    patterns = _patterns(calibration.judged)
     sets = np.empty(new.shape[1:], bool)
     every = np.ones(len(fits), bool)
     for rows, left_out in _left_out(patterns, new, new.shape[2] * len(patterns.examples)):
@@ -113,7 +115,7 @@ def prediction_limits(
         Barber, Candès, Ramdas & Tibshirani 2021, eq. 1.2 (jackknife+) and section 2 (CV+); Kim, Xu
         & Barber 2020 (random samples); Lee, Barber & Willett 2023 (groups).
     """
-    off = np.abs(calibration.y - _vote(calibration))
+    off = np.abs(calibration.y - mean_where(calibration.predictions, calibration.judged))
     weights, _ = _weights(calibration, np.ones(len(off), bool))
     patterns, limits = _patterns(calibration.judged), np.empty((new.shape[1], 2))
     order = np.concatenate(patterns.examples)
@@ -202,12 +204,6 @@ def _units(calibration: Calibration, rows: Bool[np.ndarray, " examples"]) -> int
 
 def _units_in_words(calibration: Calibration) -> str:
     return "examples" if calibration.groups is None else "groups"
-
-
-def _vote(calibration: Calibration) -> Float[np.ndarray, " examples"]:
-    """The mean prediction for each example of the networks that were not trained on it."""
-    predictions, judged = calibration.predictions, calibration.judged
-    return np.einsum("mi,mi->i", predictions, judged, dtype=np.float64) / judged.sum(0)
 
 
 def _weights(

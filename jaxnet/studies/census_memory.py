@@ -13,13 +13,15 @@ from jaxnet.population.placement import place_members
 from jaxnet.runtime.plan import Plan
 
 COMPILER = 180 << 20  # bytes that XLA takes to compile the programs of a small network
+TABLES = 6  # float64 numbers per network and example while examples are valued and attacked
 STATUS = Path("/proc/self/statm")
 
 
 def peak_memory(
     problem: Problem, samples: Samples, keys: Key[Array, " members"], plan: Plan | None
 ) -> tuple[int, int]:
-    """Estimate the memory of this process at its peak, from the shapes of what it holds.
+    """Estimate the memory of this process at its peak, from the shapes of what it holds: while the
+    networks train, and while every question about the examples is answered.
 
     Args:
         problem: what the networks minimize.
@@ -46,6 +48,7 @@ def peak_memory(
     at_work = max(
         wave * training * 3 + len(devices) * held,
         wave * (n * outputs * 4 * 3) + len(devices) * held,
+        members * n * 8 * TABLES,
     )
     # twice: once in the parts in which they were trained, once joined
     total = _now() + COMPILER + held + drawn + 2 * members * network + at_work

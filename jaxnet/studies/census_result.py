@@ -165,7 +165,7 @@ class Census:
         opinion, y = combine_members(new[~self.population.diverged[:-1]], y, None)
         return label_noise(opinion, y, labels.noise.fit)
 
-    @property
+    @functools.cached_property
     def memorization(self) -> Float[np.ndarray, " training"]:
         """How much more often networks are right on each training example if they were trained on
         it (Feldman & Zhang 2020, eq. 1).
@@ -173,7 +173,7 @@ class Census:
         check_classes(self.splits.classes)
         return memorization(self.wrong, self.halves)[: self.training]
 
-    @property
+    @functools.cached_property
     def memorization_reliability(self) -> float:
         """How well the memorization of all networks would agree with that of as many others: the
         correlation of two halves of the networks, stepped up (Spearman 1910; Brown 1910).
@@ -181,7 +181,7 @@ class Census:
         check_classes(self.splits.classes)
         return memorization_reliability(self.wrong, self.halves, self.pair_of)
 
-    @property
+    @functools.cached_property
     def difficulty(self) -> Float[np.ndarray, " training"]:
         """The mean loss of each training example over the networks that were not trained on it."""
         return mean_where(self.losses, ~self.halves)[: self.training]
@@ -203,7 +203,7 @@ class Census:
         """
         return self.data_values.values.value[: self.training]
 
-    @property
+    @functools.cached_property
     def value_reliability(self) -> float:
         """How well the mean error of the networks without each example minus that of those with it
         would agree with that of as many other networks: the correlation of two halves of the
@@ -211,7 +211,7 @@ class Census:
         """
         return self.data_values.reliability()
 
-    @property
+    @functools.cached_property
     def harmful(self) -> Int[np.ndarray, " listed"]:
         """Rows of the training set whose value is below 0, the most certain first: both halves of
         the networks show it, and a false discovery rate of 5% holds, by t tests over the networks
@@ -219,7 +219,7 @@ class Census:
         """
         return self.data_values.harmful(self.training)
 
-    @property
+    @functools.cached_property
     def memorized(self) -> Int[np.ndarray, " listed"]:
         """Rows of the training set whose memorization is above .25, the most certain first: both
         halves of the networks show it, and a false discovery rate of 5% holds, by score tests over

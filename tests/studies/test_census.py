@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from dataclasses import replace
 
 import jax
@@ -20,6 +21,7 @@ from jaxnet.stats.halves import error_of_halves
 from jaxnet.stats.membership import likelihood_ratios, logit_of_confidence
 from jaxnet.studies.census import _drawn, census
 from jaxnet.studies.census_labels import longest_list
+from jaxnet.studies.census_memory import TABLES
 
 MODEL, KEY = jaxnet.linear(), jax.random.key(0)
 RECIPE = Recipe(epochs=3, batch_size=64, learning_rate=1e-2)
@@ -425,6 +427,16 @@ def test_a_prediction_is_explained_by_the_networks_that_have_not_seen_it(planted
     assert found.why(0, part="validation").networks == 32
     with pytest.raises(InputError, match="i is 60; give a whole number from 0 to 59"):
         found.why(60)
+
+
+def test_the_estimated_memory_holds_what_questions_take(planted):
+    found = replace(planted[0])  # without what is kept of earlier questions
+    tracemalloc.start()
+    for ask in (lambda: found.value, found.membership_inference, lambda: found.why(7, "train")):
+        ask()
+    most = tracemalloc.get_traced_memory()[1] / (found.halves.size * 8)
+    tracemalloc.stop()
+    assert 0.8 * TABLES < most < 1.2 * TABLES
 
 
 def test_classes_that_overlap_list_no_wrong_labels():

@@ -323,8 +323,8 @@ class _Page:
 def _as_tiles(neighbors: list[Neighbor], why: "Why") -> str:
     """The neighbors of an example, side by side."""
     tiles = "".join(
-        f"<li>{each.image}<b>{kind}</b> {why.effects[row]:+.3f}<br>row {row}: "
-        f"{text(_named(why.labels[row]))}</li>"
+        f"<li>{each.image}<b>{kind}</b> {why.effects[row]:+.3f}<br>row {row}"
+        f"<br>label {text(_named(why.labels[row]))}</li>"
         for kind, row, each in neighbors
     )
     return f'<ul class="tiles neighbors">{tiles}</ul>'
