@@ -11,9 +11,9 @@ is well made if its best change gains at least 5 points and leads every change o
 
 `advised` asks `jaxnet.advise`, a row of advised_patients.csv for each patient and seed. What it
 adopts is trained on the same two pools as the changes, if it is none of them, so that it is
-measured as they are: those rows are of kind "advised". More data cannot be tried; where nothing is
-adopted and the advice says that more data help, that is what it proposes. Rows that are there are
-not made again.
+measured as they are: those rows are of kind "advised". More data cannot be adopted; where the
+advice says first that they help most, they count as what it adopts. Rows that are there are not
+made again.
 """
 
 import argparse
@@ -266,12 +266,12 @@ def ask(names: Sequence[str], seeds: int, part: tuple[int, int], known: Path, ta
             model, drawn(patient, seed), patient.recipe, jax.random.key(seed), **given
         )
         best = found.rounds[-1].leader
-        proposed = best.name, best.kind
-        if found.adopted:
+        proposed = NOTHING, NOTHING
+        if found.more_data_first:
+            proposed = MORE_DATA, MORE_DATA
+        elif found.adopted:
+            proposed = best.name, best.kind
             judge(name, _change(found), known)
-        else:
-            more = found.more_data is not None and found.more_data.helps
-            proposed = (MORE_DATA, MORE_DATA) if more else (NOTHING, NOTHING)
         row = {
             "patient": name,
             "seed": seed,

@@ -101,17 +101,25 @@ class MoreData:
 
     __repr__ = display.text
 
-    @property
-    def helps(self) -> bool:
-        """Whether all of the examples surely gain over half of them."""
-        return self.gain.low > 0
+    def gains_more_than(self, gain: float) -> bool:
+        """Whether all of the examples surely gain over half of them, and twice as many are
+        predicted to gain more than this; without a forecast, all over half of them.
+        """
+        forecast = self.forecast
+        more = self.gain if forecast is None or forecast.refused is not None else forecast
+        return self.gain.low > 0 and more.estimate > gain
 
     @property
     def words(self) -> str:
-        """What was measured and what is predicted, in a sentence."""
+        """What was measured and what is predicted, with its heading."""
+        return f"more data: {self.told}"
+
+    @property
+    def told(self) -> str:
+        """What was measured and what is predicted."""
         told = (
-            f"more data: {self.examples:,} training examples in place of {self.examples // 2:,} "
-            f"gain {_in_words(self.gain)}"
+            f"{self.examples:,} training examples in place of {self.examples // 2:,} gain "
+            f"{_in_words(self.gain)}"
         )
         if self.forecast is None:
             return told
@@ -244,7 +252,20 @@ class Advice:
     def verdict(self) -> str:
         """What is wrong with the training, and whether a change helps and by how much."""
         wrong = [each.code.words for each in self.findings if each.claimed]
-        return ", ".join([*wrong, f"and {self._gained}"]) if wrong else self._gained
+        told = ", ".join([*wrong, f"and {self._gained}"]) if wrong else self._gained
+        if not self.more_data_first:
+            return told
+        assert self.more_data is not None
+        return f"more data help most: {self.more_data.told}. {told[0].upper()}{told[1:]}"
+
+    @property
+    def more_data_first(self) -> bool:
+        """Whether more data surely help, and more than the adopted changes do. Where something is
+        wrong with the training, it comes first.
+        """
+        if self.more_data is None or any(each.claimed for each in self.findings):
+            return False
+        return self.more_data.gains_more_than(self.gain.estimate if self.adopted else 0.0)
 
     @property
     def _gained(self) -> str:
@@ -260,15 +281,11 @@ class Advice:
                 f"{self.unit.plain(self.tolerance)}, and its training takes {best.cost:.1f} times "
                 "as long, so it is not adopted"
             )
-        told = (
+        return (
             f"none of them helps: the best of {len(self.tried)} changes, {best.name}, gains at "
             f"most {self.unit.size(max(0.0, found.high))}; a gain of "
             f"{self.unit.size(self.detectable)} would have been found in 80% of cases"
         )
-        more = self.more_data
-        if more is None or not more.helps:
-            return told
-        return f"{told}. {more.words[0].upper()}{more.words[1:]}"
 
     @property
     def _gained_in_rounds(self) -> str:
@@ -347,9 +364,8 @@ class Advice:
         tables = [_table(each, unit) for each in self.rounds]
         blocks = [f"round {number}\n" * several + each for number, each in enumerate(tables, 1)]
         lines = ["\n\n".join([self.verdict, *blocks]), ""]
-        more = self.more_data
-        if more is not None and more.words[1:] not in self.verdict:
-            lines.append(more.words)
+        if self.more_data is not None and not self.more_data_first:
+            lines.append(self.more_data.words)
         if self.test is not None:
             told = f"{unit.noun} of the network that is kept on the test set"
             lines.append(f"{told}: {unit.mean(self.test)}")

@@ -188,11 +188,18 @@ def test_what_is_said_where_nothing_helps_and_where_a_gain_is_small(found):
         rounds=(replace(one, gain=size, adopted=False, detectable=0.018, findings=()),),
         more_data=MoreData(800, Estimate(0.031, 0.011, 0.052), None),
     )
-    assert more.verdict.endswith(
-        "in 80% of cases. More data: 800 training examples in place of 400 gain 3.1 points (95% "
-        "interval 1.1 to 5.2)"
+    assert more.verdict.startswith(
+        "more data help most: 800 training examples in place of 400 gain 3.1 points (95% interval "
+        "1.1 to 5.2). None of them helps: the best of"
     )
     assert str(more).count("in place of 400") == 1
+    unsure = replace(more, more_data=MoreData(800, Estimate(0.031, -0.011, 0.052), None))
+    assert unsure.verdict == nothing
+    assert "more data: 800 training examples in place of 400" in str(unsure)
+    predicted = replace(
+        more, more_data=MoreData(800, Estimate(0.031, 0.011, 0.052), Estimate(-0.001, -0.01, 0.01))
+    )
+    assert predicted.verdict == nothing
     tried = list(found.tried)
     tried[found.best] = replace(tried[found.best], cost=4.0)
     round_ = replace(one, tried=tuple(tried), adopted=False)
