@@ -53,6 +53,7 @@ def main() -> int:
     made.add_argument("--data-dir", type=Path)
     options = made.parse_args()
     jaxnet.use_cpu_devices()
+    jaxnet.enable_cache()
     cases = {
         f"{name}{fault}, {seed}": (name, factor, seed)
         for seed in range(options.seeds)
