@@ -102,12 +102,12 @@ class MoreData:
     __repr__ = display.text
 
     def gains_more_than(self, gain: float) -> bool:
-        """Whether all of the examples surely gain over half of them, and twice as many are
-        predicted to gain more than this; without a forecast, all over half of them.
+        """Whether all of the examples surely gain over half of them, and by more than this, and
+        the forecast does not exclude that twice as many do.
         """
         forecast = self.forecast
-        more = self.gain if forecast is None or forecast.refused is not None else forecast
-        return self.gain.low > 0 and more.estimate > gain
+        open_ = forecast is None or forecast.refused is not None or forecast.high > gain
+        return self.gain.low > 0 and self.gain.estimate > gain and open_
 
     @property
     def words(self) -> str:

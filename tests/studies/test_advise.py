@@ -197,7 +197,7 @@ def test_what_is_said_where_nothing_helps_and_where_a_gain_is_small(found):
     assert unsure.verdict == nothing
     assert "more data: 800 training examples in place of 400" in str(unsure)
     predicted = replace(
-        more, more_data=MoreData(800, Estimate(0.031, 0.011, 0.052), Estimate(-0.001, -0.01, 0.01))
+        more, more_data=MoreData(800, Estimate(0.031, 0.011, 0.052), Estimate(-0.01, -0.02, -0.001))
     )
     assert predicted.verdict == nothing
     tried = list(found.tried)
