@@ -23,7 +23,7 @@ VOTING = re.compile(r"voting\((.*), networks=(\d+)(?:, outputs=(\w+))?\)")
 WITHOUT = re.compile(r"without_inputs\((.*), inputs=(\(.*\))\)")
 
 
-def voting(model: Model, networks: int, outputs: Outputs = "classes") -> Model:
+def voting(model: Model, networks: int, outputs: Outputs | str = "classes") -> Model:
     """Build the model of several networks that predict together, by the mean of their
     probabilities or values.
 

@@ -82,7 +82,8 @@ class Gains:
                 example, first those of the current recipe; NaN where none was trained.
             fold_of: (examples,) fold of each example.
             group_of: (examples,) group of each example, or None.
-            counted: whether the loss of an example is 0, or else its weight.
+            counted: whether the loss of an example is 0, or else its weight; it may also be a share
+                of wrong answers, for which intervals are a little too wide.
             largest: the largest weight of an example, where losses are counted.
             root: whether gains are differences of root mean losses, such as those of squared
                 errors.

@@ -103,7 +103,7 @@ class Decided:
         if isinstance(self.raced, TargetRace):
             return measure.mean(self.raced.error(recipe, level))
         losses, pool = self.raced.losses[recipe], describe_pool(self.networks.splits.train)
-        unseen = UnseenLosses(losses, found.fold_of, found.group_of, measure.zero_or_one, pool)
+        unseen = UnseenLosses(losses, found.fold_of, found.group_of, measure.shares, pool)
         return measure.mean(unseen.fit.rate("unseen", level))
 
     @functools.cached_property

@@ -92,7 +92,9 @@ def advise(
         measure: what a gain is a gain of: "error" (wrong predictions; squared errors divided by the
             variance of y), "balanced_error" (every class counts the same), "log_loss" (minus the
             logarithm of the probability of the label, where a lower one than 1e-6 counts as that),
-            or "rmse" (root mean squared error of values, in the units of y).
+            or "rmse" (root mean squared error of values, in the units of y). Several values or
+            labels of each example have the error alone: its mean over values, and the share of
+            wrong answers.
         seconds: time to keep within on this machine, by training fewer seeds and then trying fewer
             changes, at least one. Networks that are trained first show how long it takes; the
             logger "jaxnet" says what there is time for, and a call that goes on in `out` does the
@@ -119,7 +121,6 @@ def advise(
     """
     arguments.check(model=model, splits=splits, recipe=recipe)
     arguments.check_in_memory(splits)
-    arguments.check_one_label(splits, "advise")
     error_unit(splits.train)  # refuses values that are all equal
     key = as_key("key", key)
     check_loss(loss)
@@ -172,7 +173,7 @@ def advise(
         rounds=tuple(map(_round, course.rounds)),
         tolerance=tolerance,
         trainings=course.trainings,
-        regression=splits.classes is None,
+        regression=not splits.counted,
         measure=measure,
         notes=(
             *design.notes,
@@ -217,10 +218,13 @@ def test_error(model: Model, run: Run, splits: Splits, measure: str) -> Estimate
     if bool(run.diverged):
         return Estimate(float("nan"), refused="the network that is kept diverged")
     outputs = np.asarray(predict(model, run, np.asarray(test.x)))
-    found = Predicted(outputs[None], np.asarray(test.y))
+    predicted = Predicted(outputs[None], np.asarray(test.y))
     judge = measure_of(measure, test, splits.train)
-    losses = found.wrong if judge.zero_or_one else judge.losses(found)
-    return judge.mean(error_of_network(losses[0], test.groups, heavy_tails=judge.of_values))
+    losses = predicted.wrong if judge.zero_or_one else judge.losses(predicted)
+    found = error_of_network(
+        losses[0], test.groups, heavy_tails=judge.of_values, shares=judge.of_labels
+    )
+    return judge.mean(found)
 
 
 def _notes_on_measure(networks: Networks) -> list[str]:

@@ -220,7 +220,8 @@ def _loss(now: Now) -> list[Candidate]:
     if not now.says(Code.WRONG_LOSS):
         return found
     if now.way.loss is not None:
-        words = "cross-entropy as the loss" if now.classes else "squared error as the loss"
+        of_classes = now.splits is None or now.splits.counted
+        words = "cross-entropy as the loss" if of_classes else "squared error as the loss"
         found.append(replace(now.way, name=words, kind="loss", loss=None))
     if now.classes and now.model.for_outputs is None:
         found += now.with_model(
@@ -441,6 +442,8 @@ def _columns(now: Now) -> list[Candidate]:
     """Only the columns that matter, of inputs that are a table."""
     if now.splits is None or now.splits.train.x.ndim != 2 or not _may_decide(now):
         return []
+    if now.splits.targets is not None:
+        return []  # permuted columns are judged by one label or value
     if now.tokens:  # an id in place of a column that is left out would be another token
         return []
     if not FEW_COLUMNS <= len(columns_of(now.splits.train)) <= MOST_COLUMNS:

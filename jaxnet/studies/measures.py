@@ -97,13 +97,16 @@ class Measure:
         of_values: whether labels are values.
         weights: (classes,) the cost of a wrong prediction for examples of each class; None where it
             is 1, and for values.
-        variance: variance of y; 1 for classes.
+        variance: variance of y; 1 for classes and labels, (columns,) for several values.
+        of_labels: whether each example has several yes/no labels, so that its loss is the share of
+            them that are wrong.
     """
 
     name: str = "error"
     of_values: bool = False
     weights: Float[np.ndarray, " classes"] | None = None
-    variance: float = 1.0
+    variance: float | Float[np.ndarray, " columns"] = 1.0
+    of_labels: bool = False
 
     __repr__ = display.text
 
@@ -114,13 +117,18 @@ class Measure:
 
     @property
     def counted(self) -> bool:
-        """Whether the loss of an example is 0, or else its weight."""
+        """Whether the loss of an example is 0, or else its weight; of several labels a share."""
         return not self.of_values and self.name != "log_loss"
+
+    @property
+    def shares(self) -> bool:
+        """Whether losses are 0 or 1, or shares of wrong answers."""
+        return self.counted and self.weights is None
 
     @property
     def zero_or_one(self) -> bool:
         """Whether each loss is 0 or 1."""
-        return self.counted and self.weights is None
+        return self.shares and not self.of_labels
 
     @property
     def losses_of(self) -> dict[str, Any]:
@@ -146,16 +154,19 @@ class Measure:
         wrong = predicted.wrong.astype(np.float64)
         return wrong if self.weights is None else wrong * self.weights[predicted.labels]
 
-    def of_diverged(self, y: Num[np.ndarray, " examples"], classes: int) -> Num[np.ndarray, "..."]:
+    def of_diverged(
+        self, y: Num[np.ndarray, "examples ..."], classes: int
+    ) -> Num[np.ndarray, " examples"]:
         """Compute what stands for the losses of a network that diverged: all predictions wrong, all
         classes equally probable, or always the mean of y.
 
         Args:
-            y: (examples,) labels.
+            y: (examples,) labels, or (examples, columns) several of each.
             classes: number of classes.
         """
         if self.of_values:
-            return (y - y.mean()) ** 2 / self._scale
+            squares = (y - y.mean(0)) ** 2 / self._scale
+            return squares if squares.ndim == 1 else squares.mean(1)
         if self.name == "log_loss":
             return np.full(len(y), math.log(classes))
         return np.ones(len(y)) if self.weights is None else self.weights[y]
@@ -164,7 +175,7 @@ class Measure:
         """A tolerance on the scale of gains: that of the root mean squared error is given in
         standard deviations of y.
         """
-        return given * math.sqrt(self.variance) if self.name == "rmse" else given
+        return given * math.sqrt(float(self.variance)) if self.name == "rmse" else given
 
     def mean(self, found: Estimate) -> Estimate:
         """A mean loss on the scale of gains: that of squared errors as its root."""
@@ -174,7 +185,7 @@ class Measure:
         return replace(found, estimate=float(estimate), low=float(low), high=float(high))
 
     @property
-    def _scale(self) -> float:
+    def _scale(self) -> float | Float[np.ndarray, " columns"]:
         """What squared errors are divided by."""
         return 1.0 if self.name == "rmse" else self.variance
 
@@ -235,7 +246,12 @@ def measure_of(name: str, data: Dataset, train: Dataset | None = None) -> Measur
         InputError: for another name, and for a measure of other labels.
     """
     check_known("measure", name, MEASURES)
-    values = data.classes is None
+    values = not data.counted
+    if data.targets is not None and name != "error":
+        raise InputError(
+            f"measure is {name}, but each example has several "
+            f"{'values' if values else 'labels'}; give error"
+        )
     if values and name in ("balanced_error", "log_loss"):
         raise InputError(
             f"measure is {name}, which needs classes, but this is a regression; give error or rmse"
@@ -250,7 +266,8 @@ def measure_of(name: str, data: Dataset, train: Dataset | None = None) -> Measur
         counts = np.bincount(np.asarray(data.y), minlength=data.outputs)
         there = np.count_nonzero(counts)
         weights = np.where(counts > 0, len(data) / (there * np.maximum(counts, 1)), 0.0)
-    return Measure(name, values, weights, error_unit(data if train is None else train))
+    variance = error_unit(data if train is None else train)
+    return Measure(name, values, weights, variance, data.schema.multi_label)
 
 
 def unit_of(name: str, *, of_values: bool) -> Unit:

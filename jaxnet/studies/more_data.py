@@ -47,7 +47,7 @@ def measure_more_data(
         return None
     if networks.recipes[0].recipe.patience is not None or examples < 2 * MIN_CURVE_EXAMPLES:
         return None
-    counted = train.classes is not None
+    counted = train.counted and train.targets is None
     curve = counted and examples >= PARTS[-1] * MIN_CURVE_EXAMPLES
     folds, parts = np.arange(FOLDS), np.full(FOLDS, PARTS[0])
     if curve:

@@ -304,7 +304,7 @@ class Networks:
         y, found = np.asarray(data.y), np.empty((len(votes), len(data)))
         models = [self.recipes[members[each[0]]].model for each in population.members]
         waves = member_predictions(models, population, np.asarray(data.x), self._waves)
-        for vote, outputs in voted(waves, votes, population.diverged, data.classes is not None):
+        for vote, outputs in voted(waves, votes, population.diverged, data.counted):
             found[vote] = self.measure.losses(Predicted(outputs, y))
         found[~np.isfinite(found).all(1)] = self.measure.of_diverged(y, data.outputs)
         return found.reshape(len(recipes), cells, len(y))

@@ -211,9 +211,12 @@ def test_what_cannot_be_meant_is_refused(arrays, trained):
         with pytest.raises(InputError, match=re.escape(words)):
             jaxnet.split(x, y, **more)
     splits, run, _ = trained["labels"]
-    for study in (jaxnet.advise, jaxnet.census):
-        with pytest.raises(InputError, match="have several: 'y0', 'y1', 'y2'"):
-            study(MODEL, splits, RECIPE, KEY)
+    with pytest.raises(InputError, match="have several: 'y0', 'y1', 'y2'"):
+        jaxnet.census(MODEL, splits, RECIPE, KEY)
+    with pytest.raises(
+        InputError, match="measure is log_loss, but each example has several labels"
+    ):
+        jaxnet.advise(MODEL, splits, RECIPE, KEY, measure="log_loss")
     with pytest.raises(InputError, match="multi-label task"):
         jaxnet.class_weights(splits.train)
     plan = jaxnet.Plan(implementation="resident")

@@ -10,6 +10,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from sklearn import metrics
 
 import jaxnet
 from jaxnet import InputError, Recipe
@@ -289,6 +290,35 @@ def halves():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 2)).astype("f4")
     return jaxnet.split(x, (x[:, 0] + 0.3 * rng.normal(size=400) > 0).astype(int), seed=0)
+
+
+@pytest.mark.parametrize("task", ["regression", "multi-label"])
+def test_several_values_and_labels_are_advised(one_rate, task):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(240, 3)).astype("f4")
+    noisy = x @ rng.normal(size=(3, 2)) + 0.3 * rng.normal(size=(240, 2))
+    y = noisy * [1, 100] if task == "regression" else (noisy > [0, 1]).astype(int)
+    splits = jaxnet.split(x, y, task=task, seed=0)
+    recipe = Recipe(epochs=4, learning_rate=3e-3)
+    found = advise(jaxnet.linear(), splits, recipe, jax.random.key(0), seeds=1)
+    assert found.adopted
+    pooled = pool(splits).train
+    folds, y = fold_of(pooled, FOLDS), np.asarray(pooled.y)
+    outputs = np.asarray(jaxnet.predict(found.model, found.fold_networks, pooled.x))
+    unseen = outputs[folds, np.arange(len(y))]
+    if task == "regression":
+        left = metrics.mean_squared_error(y / y.std(0), unseen / y.std(0))
+        unit = np.asarray(splits.train.y, float).std(0)
+        test = np.asarray(jaxnet.predict(found.model, found.networks[0], splits.test.x)) / unit
+        wanted = metrics.mean_squared_error(np.asarray(splits.test.y) / unit, test)
+        assert float(found.test) == pytest.approx(wanted, rel=1e-4)
+        assert "of the variance of y" in found.verdict
+    else:
+        left = metrics.hamming_loss(y, unseen > np.log(0.5))
+        test = np.asarray(jaxnet.predict(found.model, found.networks[0], splits.test.x))
+        wanted = metrics.hamming_loss(splits.test.y, test > np.log(0.5))
+        assert float(found.test) == pytest.approx(wanted)
+    assert found.error.estimate - found.gain.estimate == pytest.approx(left, abs=0.005)
 
 
 def test_rounds_go_on_from_what_was_adopted(one_rate, halves, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics
 
 from jaxnet.data import Dataset
+from jaxnet.data.checks import dataset
 from jaxnet.diagnostics.predicted import Predicted
 from jaxnet.errors import InputError
 from jaxnet.stats.estimate import Estimate
@@ -54,6 +55,26 @@ def test_a_network_that_diverged_is_wrong_or_does_not_know():
     rmse = measure_of("rmse", VALUES)
     assert rmse.of_diverged(y, 1).mean() == pytest.approx(y.var(), rel=1e-5)
     assert rmse.tolerance(0.02) == pytest.approx(0.02 * y.std(), rel=1e-5)
+
+
+def test_the_loss_of_several_values_or_labels_is_their_mean():
+    x, y = np.zeros((200, 1), np.float32), RNG.normal(size=(200, 2)) * [1, 100]
+    values = dataset(x, y)
+    predicted = y + RNG.normal(size=(200, 2)) * [1, 30]
+    measure = measure_of("error", values)
+    wanted = metrics.mean_squared_error(y / y.std(0), predicted / y.std(0))
+    assert measure.losses(Predicted(predicted, y)).mean() == pytest.approx(wanted, rel=1e-5)
+    assert measure.of_diverged(y, 2).mean() == pytest.approx(1.0, rel=1e-5)
+    answers = (y > 0).astype(np.int32)
+    labels = dataset(x, answers, task="multi-label")
+    measure, said = measure_of("error", labels), RNG.uniform(-2, 0, (200, 2))
+    wanted = metrics.hamming_loss(answers, said > np.log(0.5))
+    assert measure.losses(Predicted(said, answers)).mean() == pytest.approx(wanted)
+    assert (measure.zero_or_one, measure.shares, measure.losses_of["largest"]) == (False, True, 1)
+    assert (measure.of_diverged(answers, 2) == 1).all()
+    for several, name in ((values, "rmse"), (labels, "log_loss"), (labels, "balanced_error")):
+        with pytest.raises(InputError, match=f"measure is {name}, but each example has several"):
+            measure_of(name, several)
 
 
 def test_what_gains_must_know_of_the_losses():
