@@ -196,7 +196,9 @@ def probabilities(log_probabilities: Num[np.ndarray, "..."]) -> Float[np.ndarray
     Args:
         log_probabilities: of any shape.
     """
-    return np.exp(np.asarray(log_probabilities, np.float16).astype(np.float32))
+    with np.errstate(over="ignore"):  # below -65,504 is -inf
+        kept = np.asarray(log_probabilities, np.float16)
+    return np.exp(kept.astype(np.float32))
 
 
 def _calibration(

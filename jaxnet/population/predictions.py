@@ -258,7 +258,8 @@ def keep_predictions(
         ):
             for (name, file), begin, end in zip(files.items(), borders, borders[1:], strict=False):
                 for member, value in zip(members, values[:, begin:end], strict=True):
-                    file[member] = value
+                    with np.errstate(over="ignore"):  # a log-probability below -65,504 is -inf
+                        file[member] = value
                     if name == "unseen" and samples is not None:
                         file[member][samples.seen(int(member))] = np.nan
         with writing(folder):
@@ -298,7 +299,8 @@ def predictions_of(
     for name, part in parts.items():
         found[name] = np.empty((len(population), len(part), *outputs), _kind(splits))
         for members, values in member_predictions(models, population, np.asarray(part.x), plan):
-            found[name][members] = values
+            with np.errstate(over="ignore"):  # a log-probability below -65,504 becomes -inf
+                found[name][members] = values
     if population.samples is not None and "unseen" in found:
         for member in range(len(population)):
             found["unseen"][member][population.samples.seen(member)] = np.nan

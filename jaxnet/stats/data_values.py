@@ -14,6 +14,7 @@ from jaxnet.stats.cross_fitting import MIN_GROUPS
 from jaxnet.stats.datamodels import stepped_up
 from jaxnet.stats.effects import Contrasts, EffectModel, Judged, contrasts
 from jaxnet.stats.estimate import LEVEL, Estimate
+from jaxnet.stats.halves import in_first_half
 from jaxnet.stats.moments import t_quantile
 
 STEP = (
@@ -231,7 +232,7 @@ class DataValues:
         """How well the effects of single examples agree between two halves of the networks, stepped
         up to all of them.
         """
-        first = self.pair_of % 2 == 0
+        first = in_first_half(self.pair_of)
         one, other = (self.half(of).differences[0] for of in (first, ~first))
         return stepped_up(one, other)
 
@@ -250,7 +251,7 @@ class DataValues:
 
         effects, errors = self.differences
         most = float(self.step(self.judged()).average(EXPONENTS[1]))
-        first = self.pair_of % 2 == 0
+        first = in_first_half(self.pair_of)
         freedom = len(self.contrasts.matrix) - 2
         p = stdtr(freedom, -(effects - most) / np.maximum(errors, np.finfo(float).tiny))[
             :candidates

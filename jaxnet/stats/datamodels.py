@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from jaxnet.stats.halves import mean_where
+from jaxnet.stats.halves import in_first_half, mean_where
 
 PENALTIES = np.logspace(-2.5, 2.5, 16)  # beside the mean eigenvalue of the memberships
 MOSTLY_NOISE = 0.5  # agreement of two halves of the networks below which a ranking is mostly noise
@@ -172,7 +172,7 @@ def agreement(
     References:
         Spearman 1910; Brown 1910.
     """
-    first = pair_of % 2 == 0
+    first = in_first_half(pair_of)
     one, other = (
         datamodels(
             halves[of], output[of, None], pair_of[of], None if own is None else own[of], penalty

@@ -10,11 +10,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxnet.stats.cross_fitting import unit_sums
 from jaxnet.stats.datamodels import Memberships
-from jaxnet.stats.halves import mean_where
+from jaxnet.stats.halves import in_first_half, mean_where
 
 # The effects of single examples explain at most so much of the variance between networks; each
 # share is as probable beforehand.
 SHARES = np.array([0.002, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+
+ENOUGH = 0.75  # share of the networks in complete pairs from which on only these are read
 
 
 class Judged(NamedTuple):
@@ -73,7 +75,7 @@ class Judged(NamedTuple):
             weights: (networks,) the weights.
             pair_of: (networks,) the pair of each network.
         """
-        judges, first = self.judges, pair_of % 2 == 0
+        judges, first = self.judges, in_first_half(pair_of)
         parts = [self.contributions(np.where(of, weights, 0.0))[judges] for of in (first, ~first)]
         sums, _ = unit_sums(None if self.group_of is None else self.group_of[judges])
         one, other = (sums(each) for each in parts)
@@ -101,7 +103,8 @@ def contrasts(
     halves: Bool[np.ndarray, "networks examples"], pair_of: Int[np.ndarray, " networks"]
 ) -> Contrasts:
     """Compute the contrasts of networks: differences of the two of each pair where their halves
-    complete each other, and deviations from the mean where they do not.
+    complete each other, and deviations from the mean where they do not, or where many networks lack
+    the other one of their pair.
 
     Args:
         halves: (networks, examples) which examples each network was trained on.
@@ -109,7 +112,7 @@ def contrasts(
     """
     _, first, sizes = np.unique(pair_of, return_index=True, return_counts=True)
     first = first[sizes == 2]
-    if len(first) and (halves[first] ^ halves[first + 1]).all():
+    if 2 * len(first) >= ENOUGH * len(halves) and (halves[first] ^ halves[first + 1]).all():
         matrix, rows = np.zeros((len(first), len(halves))), np.arange(len(first))
         matrix[rows, first], matrix[rows, first + 1] = math.sqrt(0.5), -math.sqrt(0.5)
     else:

@@ -78,6 +78,16 @@ def error_of_halves(
     return error_of_units(found, level, counted=losses.dtype == bool)
 
 
+def in_first_half(pair_of: Int[np.ndarray, " networks"]) -> Bool[np.ndarray, " networks"]:
+    """Compute which networks are in the first one of two halves of them. Networks of a pair, whose
+    halves of the examples complete each other, are in the same one.
+
+    Args:
+        pair_of: (networks,) the pair of each network.
+    """
+    return np.unique(pair_of, return_inverse=True)[1].reshape(-1) % 2 == 0
+
+
 def mean_where(
     values: Shaped[np.ndarray, "members examples"], mask: Bool[np.ndarray, "members examples"]
 ) -> Float[np.ndarray, " examples"]:

@@ -13,6 +13,7 @@ from jaxnet.stats.cross_fitting import group_codes
 from jaxnet.stats.estimate import Estimate
 
 MIN_OWN_VARIANCE = 64  # networks on either side from which on an example has variances of its own
+LEAST = -700.0  # log-probability that stands for smaller ones, which float16 rounds to -inf
 FLOOR = 1e-4  # variance of rounding to float16
 REPETITIONS = 400  # of the bootstrap
 KEPT = 4  # times the largest rate of false positives: the highest scores, which decide
@@ -31,12 +32,10 @@ def logit_of_confidence(
     References:
         Carlini et al. 2022, section V.C.
     """
-    own, rows = np.asarray(log_probabilities, np.float64), np.arange(len(y))
+    own, rows = np.maximum(np.asarray(log_probabilities, np.float64), LEAST), np.arange(len(y))
     others = own.copy()
     others[rows, y] = -np.inf
-    largest = np.maximum(others.max(1), -700.0)  # so that not all of them are 0
-    rest = largest + np.log(np.exp(others - largest[:, None]).sum(1) + 1e-300)
-    return own[rows, y] - rest
+    return own[rows, y] - np.logaddexp.reduce(others, axis=1)
 
 
 def likelihood_ratios(

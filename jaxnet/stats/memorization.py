@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from jaxnet.stats.data_values import FALSE_DISCOVERIES
 from jaxnet.stats.datamodels import stepped_up
 from jaxnet.stats.estimate import Estimate
-from jaxnet.stats.halves import mean_where
+from jaxnet.stats.halves import in_first_half, mean_where
 
 MEMORIZED = 0.25  # memorization above which an example counts as memorized (Feldman & Zhang 2020)
 
@@ -42,7 +42,7 @@ def memorization_reliability(
         halves: as in `memorization`.
         pair_of: (networks,) the pair of each network.
     """
-    first = pair_of % 2 == 0
+    first = in_first_half(pair_of)
     return stepped_up(*(memorization(wrong[of], halves[of]) for of in (first, ~first)))
 
 
@@ -71,7 +71,7 @@ def memorized(
     above, below = (
         false_discovery_control(ndtr(side), method="by") <= FALSE_DISCOVERIES for side in (-z, z)
     )
-    first, found = pair_of % 2 == 0, unseen - seen
+    first, found = in_first_half(pair_of), unseen - seen
     both = np.min([memorization(wrong[of], halves[of]) for of in (first, ~first)], axis=0)
     rows = np.flatnonzero(above & (both > MEMORIZED))
     shown = len(rows) / len(z), float((~below).mean())

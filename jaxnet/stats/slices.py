@@ -87,6 +87,8 @@ def find_slices(
         rows = candidate.rows
         if min(_units(rows[half], codes[half]) for half in (first, ~first)) < MIN_UNITS:
             continue
+        if candidate.rows[first].all() or candidate.rows[~first].all():
+            continue  # nothing is elsewhere
         p = _contrast(*halves[0], rows[first]).p
         if p < DOUBTFUL:
             found.append((p, candidate))
@@ -129,7 +131,7 @@ def _contrast(
     sums = np.bincount(np.unique(codes, return_inverse=True)[1].reshape(-1), moves)
     units = _units(rows, codes)
     spread = float(np.sqrt((sums**2).sum() * units / (units - 1)))
-    if not spread > 0 or rows.all():
+    if not spread > 0:
         return _Contrast(inside, outside, Estimate(inside - outside, refused="no spread"), 1.0)
     p = float(stdtr(units - 1, -(inside - outside) / spread))
     reach = float(stdtrit(units - 1, 0.975)) * spread

@@ -160,6 +160,7 @@ def census(
                 "trained: what differs with the half is known less precisely"
             )
     samples, order_key = _drawn(model, pooled, key, members, share)
+    _check_halves(samples, members, share)
     notes.append(_step_in_words(recipe, len(pool), share, subsets=order_key is None))
     keys = numbered(key, np.append(np.arange(members), WHOLE))
     bytes_ = peak_memory(problem, samples, keys, plan)
@@ -194,6 +195,19 @@ def _drawn(
     if has_state(model, splits):
         return samples, None
     return samples.as_weights(), jax.random.fold_in(key, jnp.uint32(ORDER))
+
+
+def _check_halves(samples: Samples, members: int, share: float) -> None:
+    """Refuse halves that hold, or leave out, an example almost always."""
+    count = np.sum([samples.seen(member) for member in range(members)], axis=0)
+    few = np.minimum(count, members - count)
+    if few.min() < 2:
+        row = int(few.argmin())
+        raise InputError(
+            f"with members {members} and share {share:g}, example {row} of the pool is in "
+            f"{count[row]} of the {members} halves, but at least 2 networks must be trained on "
+            "each example and 2 not; give more members, or a share nearer to 0.5"
+        )
 
 
 def _step_in_words(recipe: Recipe, examples: int, share: float, *, subsets: bool) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 
 from jaxnet import arrays
 from jaxnet.data import Splits
@@ -57,9 +57,8 @@ def found_by(
     lost = members - len(sound)
     if len(sound) < MIN_SOUND:
         raise InputError(
-            f"{lost} of {members} networks diverged, and at least {MIN_SOUND} are needed; lower "
-            "the "
-            "learning rate, or set clip"
+            f"{lost} of {members} networks diverged, and at least {MIN_SOUND} that did not are "
+            "needed; lower the learning rate, set clip, or give more members"
         )
     halves = np.stack([population.samples.seen(int(member)) for member in sound])
     kept = predictions[:members] if not lost else predictions[sound]
@@ -83,7 +82,7 @@ def found_by(
         )
     labels, noise = None, ()
     if splits.classes is not None:
-        labels = labels_of_halves(kept, np.asarray(train.y), halves, slice(0, training))
+        labels = labels_of_halves(kept, np.asarray(train.y), halves, sound // 2, slice(0, training))
         if labels.doubt is not None:
             notes = (*notes, labels.doubt)
         noise = verdict_on_labels(labels.easy_share, len(train), tolerance)[1]
@@ -122,10 +121,23 @@ def _tables(
     if not of_classes:
         for member, each in enumerate(predictions):
             losses[member] = (np.asarray(each, np.float64) - y) ** 2 / unit
+            _check_numbers(np.isfinite(losses[member]))
         return losses, losses, losses
     classes, rows = np.empty(shape, np.int16), np.arange(len(y))
     for member, each in enumerate(predictions):
         own = np.asarray(each, np.float32)
+        _check_numbers(np.asarray(~np.isnan(own).any(1)))
         classes[member] = arrays.chosen(own)
         losses[member] = -np.maximum(own[rows, y], MIN_LOG_PROBABILITY)
     return arrays.wrong(classes, y), losses, classes
+
+
+def _check_numbers(found: Bool[np.ndarray, " pool"]) -> None:
+    """Refuse an example for which a network that did not diverge outputs no number."""
+    if not found.all():
+        row = int(np.flatnonzero(~found)[0])
+        raise InputError(
+            f"a network outputs no finite number for example {row} of the pool, though its "
+            "training did not diverge; check whether inputs of this example are far from all "
+            "others, and correct them or leave it out"
+        )

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.halves import in_first_half
 from jaxnet.stats.label_errors import Opinion, combine_members, wrong_labels
 from jaxnet.stats.label_noise import LabelNoise, label_noise, number_of_wrong_labels
 
@@ -46,6 +47,7 @@ def labels_of_halves(
     log_probabilities: Num[np.ndarray, "networks pool classes"],
     y: Int[np.ndarray, " pool"],
     halves: Bool[np.ndarray, "networks pool"],
+    pair_of: Int[np.ndarray, " networks"],
     counted: slice,
 ) -> LabelsOfHalves:
     """Compute which labels are wrong.
@@ -54,12 +56,13 @@ def labels_of_halves(
         log_probabilities: of the networks.
         y: the labels.
         halves: which examples each network was trained on.
+        pair_of: the pair of each network.
         counted: the examples whose wrong labels are counted.
 
     Returns:
         What the networks show.
     """
-    first = in_first_half(len(halves))
+    first = in_first_half(pair_of)
     opinions = [combine_members(log_probabilities[of], y, halves[of])[0] for of in (first, ~first)]
     one_half, other_half = (label_noise(each, y).probability for each in opinions)
     both = _joined(*opinions)
@@ -69,13 +72,6 @@ def labels_of_halves(
     listed = longest_list(np.minimum(one_half, other_half)[counted])
     found = LabelsOfHalves(label_noise(both, y), (one_half, other_half), number, easy, listed)
     return found if found.doubt is None else found._replace(listed=listed[:0])
-
-
-def in_first_half(networks: int) -> Bool[np.ndarray, " networks"]:
-    """Which networks are in the first one of two halves of them; networks whose halves of the
-    examples complete each other are in the same one.
-    """
-    return np.arange(networks) // 2 % 2 == 0
 
 
 def longest_list(wrong: Float[np.ndarray, " pool"]) -> Int[np.ndarray, " listed"]:

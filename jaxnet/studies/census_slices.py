@@ -37,7 +37,7 @@ def slices_of(census: "Census") -> tuple[Slice, ...]:
     train, first = census.splits.train, census.halves[0]
     losses = mean_where(census.wrong, ~census.halves)
     given = [
-        *_of_columns(np.asarray(train.x), train.columns, first),
+        *([] if train.schema.tokens else _of_columns(np.asarray(train.x), train.columns, first)),
         *_of_classes(train),
         *_of_clusters(census, first),
     ]

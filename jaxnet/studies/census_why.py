@@ -10,6 +10,7 @@ from jaxnet import display
 from jaxnet.data.dataset import Dataset, error_unit
 from jaxnet.errors import InputError, check_whole, shown
 from jaxnet.population.predictions import member_predictions
+from jaxnet.stats.bias_variance import MIN_LOG_PROBABILITY
 from jaxnet.stats.datamodels import MOSTLY_NOISE, agreement, datamodels
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ def _log_odds(
 ) -> Float[np.ndarray, " rows"]:
     """The log-odds of a class in each row."""
     rows = np.arange(len(log_probabilities))
+    log_probabilities = np.maximum(log_probabilities, MIN_LOG_PROBABILITY)  # float16 has -inf
     others = log_probabilities.copy()
     others[rows, label] = -np.inf
     return log_probabilities[rows, label] - np.logaddexp.reduce(others, axis=1)

@@ -12,8 +12,8 @@ from jaxnet.errors import InputError, check_whole
 from jaxnet.stats.cross_fitting import group_codes
 from jaxnet.stats.data_values import DataValues
 from jaxnet.stats.estimate import Estimate
+from jaxnet.stats.halves import in_first_half
 from jaxnet.stats.memorization import memorized
-from jaxnet.studies.census_labels import in_first_half
 from jaxnet.studies.census_verify import checked_labels, checked_rows
 from jaxnet.typing import ArrayLike
 
@@ -94,7 +94,7 @@ def worst(census: "Census", k: int) -> Worst:
         )
     none = np.zeros(len(census.splits.train))
     doubts = (none, none) if census.labels is None else census.labels.apart
-    first = in_first_half(census.members)
+    first = in_first_half(census.pair_of)
     return Worst(*census.data_values.worst(k, census.training, first, doubts))
 
 

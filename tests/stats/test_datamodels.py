@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from jaxnet.stats.data_values import DataValues, Step
 from jaxnet.stats.datamodels import agreement, datamodels, through_own_outputs
 from jaxnet.stats.effects import EffectModel, Judged, contrasts
+from jaxnet.stats.halves import in_first_half
 from jaxnet.stats.memorization import memorized, score
 
 
@@ -20,6 +21,18 @@ def halves_of(rng, networks, examples):
 
 
 PAIRS = np.arange(40) // 2
+
+
+def test_networks_that_lack_the_other_one_of_their_pair_are_not_left_out():
+    halves = halves_of(np.random.default_rng(0), 40, 30)
+    assert contrasts(halves, PAIRS).matrix.shape == (20, 40)
+    few = np.r_[0, 1, np.arange(2, 40, 2)]  # one pair, and one network of each other pair
+    assert contrasts(halves[few], PAIRS[few]).matrix.shape == (len(few), len(few))
+
+
+def test_the_two_of_a_pair_are_in_the_same_half_of_the_networks():
+    pairs = np.array([0, 0, 1, 3, 3, 4, 6])  # some networks diverged
+    assert in_first_half(pairs).tolist() == [True, True, False, True, True, False, True]
 
 
 def test_datamodels_are_ridge_regressions_that_leave_out_pairs():

@@ -35,7 +35,9 @@ def test_the_logit_of_a_confidence_keeps_its_digits_near_certainty():
     expected = -np.log(np.exp([-30.0, 1.0]) + np.exp([-31.0, -1.0]))
     assert found[0] == pytest.approx(expected[0])
     assert found[1] == pytest.approx(1 - np.log(np.exp(2) + 1))
-    assert np.isfinite(logit_of_confidence(np.array([[0.0, -65504.0]], np.float16), np.array([0])))
+    for least in (-65504.0, -np.inf):
+        log_p = np.array([[0.0, least], [least, 0.0]], np.float16)
+        assert np.isfinite(logit_of_confidence(log_p, np.array([0, 0]))).all()
 
 
 def test_a_ratio_is_that_of_two_normal_distributions_of_the_other_networks(world):

@@ -27,6 +27,12 @@ def test_a_difference_has_the_variance_of_two_means():
     assert copies.p == pytest.approx(found.p)
 
 
+def test_a_subset_that_holds_a_whole_half_is_no_slice():
+    rng, first = np.random.default_rng(0), np.arange(200) < 100
+    given = [Candidate("column", "all", np.ones(200, bool)), Candidate("column", "half", first)]
+    assert find_slices(rng.normal(size=200), given, first) == ()
+
+
 def test_p_values_are_adjusted_by_the_weights():
     # Holm 1979 with equal weights: 3 p, 2 p, p
     assert _holm([0.01, 0.04, 0.03], [1.0, 1.0, 1.0]) == pytest.approx([0.03, 0.06, 0.06])

@@ -20,6 +20,7 @@ from jaxnet.stats.datamodels import datamodels
 from jaxnet.stats.halves import error_of_halves
 from jaxnet.stats.membership import likelihood_ratios, logit_of_confidence
 from jaxnet.studies.census import _drawn, census
+from jaxnet.studies.census_found import _tables
 from jaxnet.studies.census_labels import longest_list
 from jaxnet.studies.census_memory import TABLES
 
@@ -472,10 +473,27 @@ def test_the_command_writes_the_same_census(folder, digits, found):
     assert (folder / "examples.html").read_text() == gallery(found)
 
 
+def test_outputs_that_are_no_numbers_are_refused_and_overflow_of_float16_is_not():
+    given = np.log(np.full((2, 3, 2), 0.5)).astype(np.float16)
+    given[0, 1] = 0, -np.inf
+    wrong, losses, _ = _tables(given, np.array([0, 1, 0]), 1.0)
+    assert wrong.tolist() == [[False, True, False], [False, True, False]]
+    assert np.isfinite(losses).all()
+    given[1, 2] = np.nan
+    with pytest.raises(InputError, match="no finite number for example 2 of the pool"):
+        _tables(given, np.array([0, 1, 0]), 1.0)
+    with pytest.raises(InputError, match="no finite number for example 0 of the pool"):
+        _tables(np.array([[np.inf, 1.0]]), np.zeros(2), 1.0)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "words"),
     [
         ({"members": 17}, "members is 17; give an even number of at least 16"),
+        (
+            {"members": 16, "share": 0.9},
+            "is in 16 of the 16 halves, but at least 2 networks must be trained on",
+        ),
         ({"share": 1.0}, "share is 1.0; give a share of the examples between 0 and 1"),
     ],
 )
