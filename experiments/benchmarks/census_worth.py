@@ -8,14 +8,10 @@ labels: the gain that a census of 512 networks predicts, beside the one that 32 
 measure. clean: in data sets without wrong labels, whether a census of 128 networks claims that it
 helps to drop the rows that it lists as mislabeled, harmful or worst. copies: in the digits, three
 near-copies of a test example with another label are added to the training set; how many of them are
-among the first five examples that oppose its label, by 512 networks. score: the linear datamodeling
-score of the digits, the mean over test examples of the rank correlation of the log-odds of the
-label that a linear model of so many networks predicts for 50 new halves and of the mean log-odds of
-two networks on each, with other keys and another order; and the rank correlation of the two.
+among the first five examples that oppose its label, by 512 networks.
 """
 
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -27,14 +23,13 @@ import numpy as np
 import jaxnet
 from experiments.benchmarks.census import changed, world
 from experiments.benchmarks.rows import append, missing, parser, read
-from jaxnet.stats.datamodels import datamodels
 
 TABLE = Path(__file__).with_name("census_worth.csv")
 FIELDS = (
     *("case", "kind", "rows", "predicted", "predicted_low", "predicted_high"),
-    *("measured", "measured_low", "measured_high", "found", "score", "agreement", "seconds"),
+    *("measured", "measured_low", "measured_high", "found", "agreement"),
 )
-WORST, COPIES, SUBSETS = 20, 3, 50
+WORST, COPIES = 20, 3
 
 
 def planted(data: str, seed: int) -> tuple[jaxnet.Census, np.ndarray]:
@@ -126,59 +121,6 @@ def copies(seed: int) -> list[dict[str, object]]:
     return [{"kind": kind, "found": opposing, "agreement": round(given.agreement, 4)}]
 
 
-def log_odds(found: jaxnet.Census, networks: jaxnet.Population) -> np.ndarray:
-    """(networks, test examples) log-odds of the label."""
-    test, model = found.splits.test, found.trainer.model
-    p = np.asarray(jaxnet.predict(model, networks, np.asarray(test.x)), np.float64)
-    own = np.asarray(test.y)[None, :, None]
-    label = np.take_along_axis(p, own, 2)[..., 0]
-    np.put_along_axis(p, np.broadcast_to(own, (*p.shape[:2], 1)), -np.inf, 2)
-    return label - np.logaddexp.reduce(p, axis=2)
-
-
-def scores(members: int) -> list[dict[str, object]]:
-    """The linear datamodeling score of the digits, by so many networks and by parts of them."""
-    from scipy.stats import spearmanr
-
-    splits, key = jaxnet.load("digits"), jax.random.key(0)
-    began = time.perf_counter()
-    found = jaxnet.census(jaxnet.mlp((64,)), splits, jaxnet.Recipe(epochs=30), key, members=members)
-    seconds = time.perf_counter() - began
-    new = jax.random.fold_in(key, 1 << 30)
-    n = len(found.splits.train)
-    subsets = jaxnet.resampling.halves(new, 2 * SUBSETS, n).only(np.arange(0, 2 * SUBSETS, 2))
-    seen = np.stack([subsets.seen(i) for i in range(SUBSETS)])
-    real = []
-    for seed in range(2):
-        keys = jax.random.split(jax.random.fold_in(new, seed), SUBSETS)
-        networks = jaxnet.fit_population(
-            found.trainer.model, found.splits, found.trainer.recipe, keys,
-            resample=subsets.as_weights(), order_key=jax.random.fold_in(new, 2),
-        )  # fmt: skip
-        real.append(log_odds(found, networks))
-    agree = np.mean([spearmanr(a, b).statistic for a, b in zip(*(r.T for r in real), strict=True)])
-    outputs, mean = log_odds(found, found.population)[:-1], np.mean(real, axis=0)
-    rows = list[dict[str, object]]()
-    for count in (members // 16, members // 8, members // 4, members // 2, members):
-        model = datamodels(
-            found.halves[:count], outputs[:count], found.pair_of[:count], found.own_outputs[:count]
-        )
-        predicted = seen @ model.coefficients
-        score = np.mean(
-            [spearmanr(a, b).statistic for a, b in zip(predicted.T, mean.T, strict=True)]
-        )
-        print(count, score, agree, model.explained, flush=True)
-        rows.append(
-            {
-                "kind": f"{count} networks",
-                "score": round(float(score), 4),
-                "agreement": round(float(agree), 4),
-                "seconds": round(seconds * count / members, 1),
-            }
-        )
-    return rows
-
-
 def summary(rows: list[dict[str, str]]) -> None:
     """Print how often intervals hold, and what is claimed of clean data."""
     given = [row for row in rows if row["case"].startswith("gain")]
@@ -200,12 +142,6 @@ def summary(rows: list[dict[str, str]]) -> None:
     planted_copies = [int(row["found"]) for row in rows if row["case"].startswith("copies")]
     whole = sum(count == COPIES for count in planted_copies)
     print(f"all three copies among the first five: {whole} of {len(planted_copies)}")
-    for row in rows:
-        if row["case"].startswith("score"):
-            print(
-                f"{row['kind']}: linear datamodeling score {row['score']}, agreement of two seeds "
-                f"{row['agreement']}, {row['seconds']} s"
-            )
     print(f"clean data sets: {len(claims)} of {len(sets)} with a claim {sorted(claims)}")
 
 
@@ -219,7 +155,6 @@ def main() -> int:
     cases |= {f"gain, {data}, {seed}": partial(gains, data, seed) for data, seed in gain}
     cases |= {f"clean, {data}, {seed}": partial(clean, data, seed) for data, seed in none[:40]}
     cases |= {f"copies, {seed}": partial(copies, seed) for seed in range(20)}
-    cases["score, digits"] = partial(scores, 1792)
     for name in missing(options, cases, "case"):
         append(options.table, [{**row, "case": name} for row in cases[name]()], FIELDS)
         print(name, flush=True)
