@@ -304,13 +304,13 @@ def worlds(options: argparse.Namespace) -> Iterator[World]:
         splits = jaxnet.split(x, y, test=1 / 11, validation=0.0, seed=0)
         yield World(
             "MNIST", splits, jaxnet.mlp((128, 64)), jaxnet.Recipe(epochs=10), options.networks,
-            4, 1, (1e-2,), options.folder / "mnist",
+            4, 4, (1e-2,), options.folder / "mnist",
         )  # fmt: skip
 
 
 def main() -> int:
     """Measure what is missing, and print the table."""
-    made = parser(__doc__, TABLE, networks=1536)
+    made = parser(__doc__, TABLE, networks=1024)
     made.add_argument("--data-dir", default="", help="the folder with the files of MNIST")
     made.add_argument("--folder", type=Path, default=Path("attribution"), help="for the networks")
     options = made.parse_args()

@@ -7,7 +7,7 @@ images, as `jaxnet.census(..., share=0.7)` trains them. Memorization of an image
 often networks are right on it if they were trained on it (Feldman & Zhang 2020, eq. 1, who trained
 2,000 networks). A row of the table has the share of images whose memorization is above .25, with
 the limits that the networks leave, and the reliability: how well the values would agree with those
-of as many other networks. What is trained is kept in the folder in blocks of 20 networks, and a
+of as many other networks. What is trained is kept in the folder in blocks of 4 networks, and a
 call with more networks goes on from there; `--networks 0` prints the table alone.
 """
 
@@ -34,7 +34,7 @@ FIELDS = (
     *("networks", "images", "above", "above_low", "above_high", "reliability", "mean"),
     *("unseen", "seen", "core_seconds"),
 )
-BLOCK, SHARE, IMAGES, PUBLISHED = 20, 0.7, 60_000, 2000
+BLOCK, SHARE, IMAGES, PUBLISHED = 4, 0.7, 60_000, 2000
 HIDDEN, RECIPE = (512, 256), jaxnet.Recipe(epochs=10, batch_size=256)
 
 
