@@ -25,7 +25,6 @@ from experiments.benchmarks.rows import append, parser, read
 from jaxnet.engine.arguments import without_test
 from jaxnet.population.predictions import predictions_of
 from jaxnet.random import numbered
-from jaxnet.stats.halves import mean_where
 from jaxnet.stats.memorization import memorization, memorization_reliability, memorized
 from jaxnet.studies.census import ORDER
 
@@ -75,8 +74,8 @@ def found_by(files: list[Path]) -> dict[str, object]:
     numbers = (
         *(share.estimate, share.low, share.high),
         memorization_reliability(wrong, halves, pair_of),
-        memorization(wrong, halves).mean(),
-        *(mean_where(wrong, of).mean() for of in (~halves, halves)),
+        np.nanmean(memorization(wrong, halves)),  # not of images that all networks have seen
+        *(wrong[of].mean() for of in (~halves, halves)),
     )
     row = (*wrong.shape, *(f"{number:.5f}" for number in numbers))
     seconds = f"{sum(float(each['seconds']) for each in blocks):.0f}"

@@ -37,13 +37,16 @@ def memorization_reliability(
     """Compute how well the memorization of all networks would agree with that of as many others:
     the correlation of two halves of the networks, stepped up (Spearman 1910; Brown 1910).
 
+    Examples that all or none of the networks of one half were trained on are left out.
+
     Args:
         wrong: as in `memorization`.
         halves: as in `memorization`.
         pair_of: (networks,) the pair of each network.
     """
     first = in_first_half(pair_of)
-    return stepped_up(*(memorization(wrong[of], halves[of]) for of in (first, ~first)))
+    both = np.stack([memorization(wrong[of], halves[of]) for of in (first, ~first)])
+    return stepped_up(*both[:, np.isfinite(both).all(0)])
 
 
 def memorized(
@@ -67,11 +70,15 @@ def memorized(
     from scipy.stats import false_discovery_control
 
     unseen, seen = (mean_where(wrong, mask) for mask in (~halves, halves))
-    z = score(unseen, (~halves).sum(0), seen, halves.sum(0), MEMORIZED)
-    above, below = (
-        false_discovery_control(ndtr(side), method="by") <= FALSE_DISCOVERIES for side in (-z, z)
-    )
     first, found = in_first_half(pair_of), unseen - seen
+    known = np.isfinite(found)  # examples that some networks, and not all, were trained on
+    z = np.full(len(found), -np.inf)
+    trials, others = (~halves).sum(0)[known], halves.sum(0)[known]
+    z[known] = score(unseen[known], trials, seen[known], others, MEMORIZED)
+    above, below = (
+        false_discovery_control(np.where(known, ndtr(side), 1.0), method="by") <= FALSE_DISCOVERIES
+        for side in (-z, z)
+    )
     both = np.min([memorization(wrong[of], halves[of]) for of in (first, ~first)], axis=0)
     rows = np.flatnonzero(above & (both > MEMORIZED))
     shown = len(rows) / len(z), float((~below).mean())

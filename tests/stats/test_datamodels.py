@@ -11,7 +11,7 @@ from jaxnet.stats.data_values import DataValues, Step
 from jaxnet.stats.datamodels import agreement, datamodels, through_own_outputs
 from jaxnet.stats.effects import EffectModel, Judged, contrasts
 from jaxnet.stats.halves import in_first_half
-from jaxnet.stats.memorization import memorized, score
+from jaxnet.stats.memorization import memorization_reliability, memorized, score
 
 
 def halves_of(rng, networks, examples):
@@ -239,3 +239,17 @@ def test_memorized_examples_are_listed_and_their_share_has_limits():
     assert share.estimate == pytest.approx(0.2)
     assert share.low == pytest.approx(0.2)
     assert 0.2 <= share.high < 0.25
+
+
+def test_examples_that_all_networks_have_seen_count_in_no_reliability_and_are_not_listed():
+    rng = np.random.default_rng(6)
+    halves = halves_of(rng, 64, 100)
+    wrong = rng.random((64, 100)) < 0.1 + np.linspace(0, 0.8, 100) * ~halves
+    pairs = np.arange(64) // 2
+    kept = memorization_reliability(wrong[:, :99], halves[:, :99], pairs)
+    given = np.array(halves)
+    given[:, 99] = True
+    assert memorization_reliability(wrong, given, pairs) == pytest.approx(kept)
+    rows, share = memorized(wrong, given, pairs)
+    assert 99 not in rows
+    assert share.high >= share.low + 0.01  # it may be memorized or not
