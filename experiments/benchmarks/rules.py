@@ -3,7 +3,8 @@ ensemble of 8 networks?
 
     OMP_NUM_THREADS=1 python -m experiments.benchmarks.rules [--seeds 5] [--part i/n] [--only TEXT]
 
-Digits with planted wrong labels, digits as they are, and generated tables with columns of noise. A
+Digits with planted wrong labels, digits as they are, and generated tables with columns of noise, or
+with values of which some are far off. For values, errors are shares of the variance of y. A
 row is appended to rules.csv for each case and seed; those that are there are not measured again.
 `found`: share of the planted wrong labels, or columns of noise, that are left out or corrected.
 `right`: share of what is left out or corrected that was planted. `gain`: error of the current
@@ -27,6 +28,7 @@ from jaxnet.core.recipe import resolved
 from jaxnet.data.splitting import pool
 from jaxnet.stats.gains import FOLDS
 from jaxnet.studies.candidates import Candidate, current
+from jaxnet.studies.measures import measure_of
 from jaxnet.studies.networks import Networks, Whole
 from jaxnet.studies.rules import handed_over
 
@@ -72,7 +74,24 @@ def table(noise: int, seed: int) -> Planted:
     return Planted(pool(replace(splits, test=test)), np.arange(0), INFORMATIVE + np.arange(noise))
 
 
+def values(share: float, seed: int) -> Planted:
+    """A table of values; a share of them has errors of five standard deviations of y."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(2800, 8)).astype("f4")
+    y = (x[:, 0] + x[:, 1] * x[:, 2] + 0.1 * rng.normal(size=len(x))).astype("f4")
+    splits = jaxnet.split(x[:800], y[:800], seed=0)
+    test = replace(splits.test, x=x[800:], y=y[800:])
+    splits = pool(replace(splits, test=test))
+    given = np.asarray(splits.train.y).copy()
+    wrong = rng.permutation(len(given))[: int(share * len(given))]
+    given[wrong] += 5 * given.std() * rng.normal(size=len(wrong)).astype("f4")
+    splits = replace(splits, train=replace(splits.train, y=given))
+    return Planted(splits, wrong, np.arange(0))
+
+
 DATA = {
+    "values, 5% far": lambda seed: values(0.05, seed),
+    "values": lambda seed: values(0.0, seed),
     "4 columns and 30 of noise": lambda seed: table(30, seed),
     "digits, 10% wrong labels": lambda seed: digits(0.1, seed),
     "digits, 10% wrong labels, 80 epochs": lambda seed: digits(0.1, seed, 80),
@@ -84,6 +103,8 @@ DATA = {
 def changes(now: Candidate, planted: Planted) -> dict[str, Candidate]:
     """What is measured: rules for labels, or for columns, and an ensemble."""
     found = {"ensemble": replace(now, votes=8)}
+    if planted.splits.classes is None:
+        return {"values left out": replace(now, rule="drop"), **found}
     if planted.splits.train.x.ndim == 2:
         model = jaxnet.without_inputs(now.model, ())
         return {"columns left out": replace(now, model=model, rule="inputs"), **found}
@@ -122,7 +143,10 @@ def measure(case: str, seed: int) -> list[dict[str, str]]:
     ways = changes(now, planted)
     folds = jaxnet.resampling.fold_of(train, FOLDS, seed=seed)
     key = jax.random.key(seed)
-    networks = Networks((now, *ways.values()), planted.splits, folds, key, None, None)
+    networks = Networks(
+        (now, *ways.values()), planted.splits, folds, key, None, None,
+        measure=measure_of("error", train, train),
+    )  # fmt: skip
     every, cells = np.arange(1 + len(ways)), [(fold, 0) for fold in range(FOLDS)]
     losses = networks.losses(every, networks.trained(every, cells, None))
     errors = losses[:, folds, np.arange(len(folds))].mean(1)

@@ -25,6 +25,8 @@ PLATEAU = 0.375  # from this rank on, contradictions should not become rarer
 MAX_FALL = 0.03  # a smaller decrease of contradictions is accepted
 # Significance level of that decrease: refusing a share too often does less harm than a wrong share.
 TREND_LEVEL = 0.1
+FAR = 3.5  # robust standard deviations
+NORMAL_MEDIAN = 0.6745  # median of the distances of a normal distribution, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,30 @@ def likely_wrong(
     others = probability.copy()
     others[rows, labels] = -1.0
     return found, others.argmax(1)
+
+
+def far_values(
+    predictions: Float[np.ndarray, " examples"], values: Float[np.ndarray, " examples"]
+) -> Bool[np.ndarray, " examples"]:
+    """Find the values that are far from what networks predict of them: those whose residual is more
+    than 3.5 robust standard deviations from the median one.
+
+    Args:
+        predictions: (examples,) by networks that did not train on the example.
+        values: (examples,) values.
+
+    Returns:
+        (examples,) which ones are far; none where more than half of the residuals are equal.
+
+    References:
+        Iglewicz & Hoaglin 1993, section 3.3 (modified z-scores).
+    """
+    residuals = values - predictions
+    distances = np.abs(residuals - np.median(residuals))
+    deviation = float(np.median(distances)) / NORMAL_MEDIAN
+    if not deviation > 0:
+        return np.zeros(len(values), bool)
+    return distances > FAR * deviation
 
 
 def rank_of_margin(

@@ -25,7 +25,7 @@ from jaxnet.stats.target_gains import TargetRace, race_on_target
 from jaxnet.stats.unseen_losses import UnseenLosses
 from jaxnet.studies.advice import ADOPTED, HELPS, UNSURE, Tried
 from jaxnet.studies.candidates import Candidate, candidates
-from jaxnet.studies.inner import label_noise
+from jaxnet.studies.inner import harmful_values, label_noise
 from jaxnet.studies.networks import Networks
 from jaxnet.studies.probes import training_findings
 from jaxnet.studies.timetable import Limit, Timetable
@@ -178,7 +178,8 @@ def one_round(
         networks.problems[0], looked, key=key, tolerance=tolerance, plan=networks.plan
     )
     now, pool = networks.recipes[0], networks.splits.train
-    doubts = () if findings else label_noise(now.model, looked, pool, tolerance, networks.plan)
+    given = (now.model, looked, pool, tolerance, networks.plan)
+    doubts = () if findings else (*label_noise(*given), *harmful_values(*given))
     found = changes(now, networks.splits, (*findings, *doubts))
     networks, notes, watch = networks.beside(found), list[str](), None
     if limit is not None:

@@ -428,13 +428,17 @@ def _early_stopping(now: Now) -> list[Candidate]:
 
 
 def _labels(now: Now) -> list[Candidate]:
-    """What to do with labels that are likely wrong, where networks contradict many."""
-    if not now.classes or not now.says(Code.LABEL_NOISE) or not _may_decide(now):
+    """What to do with labels that are likely wrong, where networks contradict many, or with values
+    that are far from predicted ones.
+    """
+    rules = dict[str, Rule]()
+    if now.classes and now.says(Code.LABEL_NOISE):
+        rules["leaving out labels that are likely wrong"] = "drop"
+        rules["correcting labels that are likely wrong"] = "correct"
+    elif not now.classes and now.says(Code.HARMFUL_EXAMPLES):
+        rules["leaving out values that are far from predicted ones"] = "drop"
+    if not _may_decide(now):
         return []
-    rules: dict[str, Rule] = {
-        "leaving out labels that are likely wrong": "drop",
-        "correcting labels that are likely wrong": "correct",
-    }
     return [replace(now.way, name=words, kind="labels", rule=rule) for words, rule in rules.items()]
 
 

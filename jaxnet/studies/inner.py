@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxnet.data import Dataset
+from jaxnet.data.dataset import error_unit
 from jaxnet.data.resampling import Samples, whole
 from jaxnet.diagnostics.findings import Code, Finding, finding
 from jaxnet.models.model import Model
@@ -18,7 +19,7 @@ from jaxnet.population.result import Population
 from jaxnet.random import generator
 from jaxnet.runtime.plan import Plan
 from jaxnet.stats.estimate import Estimate
-from jaxnet.stats.label_errors import likely_wrong
+from jaxnet.stats.label_errors import far_values, likely_wrong
 from jaxnet.studies.rules import (
     Judged,
     LeftOut,
@@ -147,23 +148,68 @@ def label_noise(
         for values, where fewer labels are likely wrong, and where so many seem to be that the
         networks are to be doubted.
     """
-    if train.classes is None or networks.samples is None:
+    found = None if train.classes is None else _unseen(model, networks, train, plan)
+    if found is None:
         return ()
-    y, found = np.asarray(train.y), list[tuple[np.ndarray, np.ndarray]]()
-    for places, outputs in member_predictions([model], networks, np.asarray(train.x), plan):
-        for place, each in zip(places.tolist(), outputs, strict=True):
-            new = ~networks.samples.seen(place)
-            if np.isfinite(each).all() and new.any():
-                found.append((np.exp(each[new]), y[new]))
-    if not found:
-        return ()
-    probability, labels = (np.concatenate(each) for each in zip(*found, strict=True))
-    share = float(likely_wrong(probability, labels)[0].mean())
+    share = float(likely_wrong(np.exp(found[0]), found[1])[0].mean())
     if not tolerance < share <= MOST_WRONG:
         return ()
     words = f"{share:.1%} of the labels are likely wrong, by networks that were not trained on them"
     size = Estimate(share, refused="too few networks judge each label")
     return (finding(Code.LABEL_NOISE, size, False, words),)
+
+
+def harmful_values(
+    model: Model, networks: Population, train: Dataset, tolerance: float, plan: Plan | None
+) -> tuple[Finding, ...]:
+    """Find whether values that are far from predicted ones make up much of the error, of examples
+    that networks were not trained on.
+
+    Args:
+        model: as in `label_noise`.
+        networks: as in `label_noise`.
+        train: as in `label_noise`.
+        tolerance: the share of the variance of y that matters.
+        plan: as in `fit_population`.
+
+    Returns:
+        A finding that is not claimed, since what is far may be right; none for classes or several
+        values, and where these values make up less.
+    """
+    one = train.classes is None and np.ndim(train.y) == 1
+    found = _unseen(model, networks, train, plan) if one else None
+    if found is None:
+        return ()
+    far, losses = far_values(*found), squared_losses(*found) / error_unit(train)
+    carried = float((losses * far).mean())
+    if not carried > tolerance:
+        return ()
+    words = (
+        f"{far.mean():.1%} of the values are far from what networks that were not trained on them "
+        f"predict, and add {carried:.2%} of the variance of y to the error"
+    )
+    size = Estimate(carried, refused="too few networks judge each value")
+    return (finding(Code.HARMFUL_EXAMPLES, size, False, words),)
+
+
+def _unseen(
+    model: Model, networks: Population, train: Dataset, plan: Plan | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """(outputs of networks for examples that they were not trained on, the labels of these); None
+    where there are no such networks.
+    """
+    if networks.samples is None:
+        return None
+    y, found = np.asarray(train.y), list[tuple[np.ndarray, np.ndarray]]()
+    for places, outputs in member_predictions([model], networks, np.asarray(train.x), plan):
+        for place, each in zip(places.tolist(), outputs, strict=True):
+            new = ~networks.samples.seen(place)
+            if np.isfinite(each).all() and new.any():
+                found.append((each[new], y[new]))
+    if not found:
+        return None
+    outputs, labels = (np.concatenate(each) for each in zip(*found, strict=True))
+    return outputs, labels
 
 
 def voted(

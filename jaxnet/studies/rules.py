@@ -19,10 +19,10 @@ from jaxnet.models.combined import without_inputs
 from jaxnet.models.model import Model
 from jaxnet.stats.gains import FOLDS
 from jaxnet.stats.importance import matters
-from jaxnet.stats.label_errors import likely_wrong
+from jaxnet.stats.label_errors import far_values, likely_wrong
 
-# What is decided: to leave out examples whose labels are likely wrong, to correct these labels, or
-# to leave out columns that are not shown to matter.
+# What is decided: to leave out examples whose labels are likely wrong, or whose values are far from
+# predicted ones, to correct these labels, or to leave out columns that are not shown to matter.
 Rule = Literal["drop", "correct", "inputs"]
 
 MOST_COLUMNS = 100  # each is permuted, and all inner networks predict again
@@ -111,6 +111,8 @@ def lesson(rule: Rule, found: Judged, train: Dataset) -> Lesson:
             used[inputs] = kept
         return Lesson(found.rows, used=used)
     y = np.asarray(train.y)
+    if train.classes is None:
+        return Lesson(found.rows[~far_values(found.outputs, y[found.rows])])
     wrong, other = likely_wrong(np.exp(found.outputs), y[found.rows])
     if rule == "drop":
         return Lesson(found.rows[~wrong])
@@ -248,4 +250,9 @@ def told(taught: Lesson | None, train: Dataset) -> list[str]:
         wrong = int((taught.labels != np.asarray(train.y)).sum())
         return [f"{wrong:,} of {n:,} labels are likely wrong, and are corrected in .splits"]
     wrong = n - len(taught.rows)
+    if train.classes is None:
+        return [
+            f"{wrong:,} of {n:,} values are far from what networks predict of them; in .weights "
+            "these examples have 0"
+        ]
     return [f"{wrong:,} of {n:,} labels are likely wrong; in .weights these examples have 0"]

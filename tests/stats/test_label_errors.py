@@ -22,7 +22,7 @@ from sklearn.metrics import average_precision_score
 import jaxnet
 from jaxnet.errors import InputError
 from jaxnet.stats.calibration import scaled
-from jaxnet.stats.label_errors import hard_examples, likely_wrong, wrong_labels
+from jaxnet.stats.label_errors import far_values, hard_examples, likely_wrong, wrong_labels
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
@@ -38,6 +38,14 @@ ENVIRONMENT = {
 def logs(probabilities):
     with np.errstate(divide="ignore"):
         return np.log(np.asarray(probabilities, np.float32))
+
+
+def test_far_values_are_more_than_three_and_a_half_robust_deviations_off():
+    residuals = np.array(
+        [1.0, 2.0, 3.0, 4.0, 5.0, 3.0 + 3.49 * 2 / 0.6745, 3.0 - 3.51 * 2 / 0.6745]
+    )
+    assert far_values(np.zeros(7), residuals).tolist() == [False] * 6 + [True]
+    assert not far_values(np.ones(5), np.array([1.0, 1.0, 1.0, 1.0, 9.0])).any()
 
 
 def test_doubt_is_the_margin_of_the_mean_probability():

@@ -18,7 +18,7 @@ from jaxnet.diagnostics.findings import Code
 from jaxnet.stats.gains import FOLDS
 from jaxnet.studies import rules
 from jaxnet.studies.candidates import candidates, current
-from jaxnet.studies.inner import label_noise, voted
+from jaxnet.studies.inner import harmful_values, label_noise, voted
 from jaxnet.studies.networks import VOTE, Networks
 from jaxnet.studies.rules import Judged, columns_of, handed_over, judged, left_out, lesson, permuted
 
@@ -246,6 +246,38 @@ def test_rules_are_tried_where_they_may_help(table):
     (ensemble,) = (each for each in candidates(MODEL, recipe, splits) if each.votes > 1)
     assert (ensemble.votes, ensemble.name) == (8, "an ensemble of 8 networks")
     assert error_unit(splits.train) == 1
+
+
+def test_planted_far_values_are_left_out_of_what_networks_are_trained_on():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 4)).astype("f4")
+    y = x[:, 0] + 0.5 * x[:, 1] + 0.1 * rng.normal(size=500)
+    splits = pool(jaxnet.split(x, y.astype("f4"), seed=0))
+    given = np.asarray(splits.train.y).copy()
+    planted = rng.permutation(len(given))[:30]
+    given[planted] += rng.choice([-6, 6], 30)
+    clean, splits = splits, replace(splits, train=replace(splits.train, y=given))
+    networks = networks_of(splits, rule="drop")
+    looked = networks.trained(np.array([0]), ((0, 0), (1, 0)), None)
+    (found,) = harmful_values(MODEL, looked, splits.train, 0.02, None)
+    assert found.code is Code.HARMFUL_EXAMPLES
+    carried = 36 * 30 / len(given) / error_unit(splits.train)
+    assert found.size.estimate == pytest.approx(carried, rel=0.5)
+    assert label_noise(MODEL, looked, splits.train, 0.02, None) == ()
+    recipe = networks.recipes[0].recipe
+    tried = {
+        len(given): {each.name for each in candidates(MODEL, recipe, splits, given)}
+        for given in ((), (found,))
+    }
+    assert tried[1] - tried[0] == {"leaving out values that are far from predicted ones"}
+    whole = networks.whole(1)
+    gone = np.setdiff1d(np.arange(len(given)), whole.lesson.rows)
+    assert np.isin(planted, gone).all()
+    assert len(gone) < 40
+    assert rules.told(whole.lesson, splits.train)[0].startswith(f"{len(gone)} of 400 values are")
+    assert harmful_values(MODEL, looked, clean.train, 0.02, None) == ()
+    with_classes = replace(clean.train, y=np.arange(400) % 2, classes=("a", "b"))
+    assert harmful_values(MODEL, looked, with_classes, 0.02, None) == ()
 
 
 def test_rules_on_values_leave_out_columns():

@@ -7,10 +7,10 @@ Trains changes of the recipe of the options beside it, all on the same folds of 
 learning rates and schedules, longer trainings, other sizes, normalization, weight decay, dropout,
 label smoothing, augmentation of images, early stopping, class weights and an ensemble of 8
 networks, as far as they apply. Columns of a table that do not matter are left out, and so are
-labels that are likely wrong, where there are many. The command reports what each change gains on
-examples that its networks have not seen, with 95% intervals that allow for the choice of the best.
-Changes that fall behind are dropped early. The network of the folder has the best recipe; the test
-set is used once, for its error.
+labels that are likely wrong, where there are many, and values that are far from predicted ones. The
+command reports what each change gains on examples that its networks have not seen, with 95%
+intervals that allow for the choice of the best. Changes that fall behind are dropped early. The
+network of the folder has the best recipe; the test set is used once, for its error.
 """
 
 from collections.abc import Sequence
