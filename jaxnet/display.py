@@ -42,7 +42,7 @@ TEXT = {
     "TrainState": "jaxnet.report.text:of_state",
 }
 
-ACROSS, DOWN = 100, 15  # columns and lines of a short text
+ACROSS, DOWN = 80, 15  # columns of a text, and lines of a short one
 MOST_LINES = 3  # lines of one value at most
 SHOWN_ITEMS = 6  # items of a sequence that a short text names
 
@@ -94,6 +94,34 @@ def table(title: str, rows: Iterable[tuple[str, object]]) -> str:
             for i, part in enumerate(parts or [""])
         ]
     return "\n".join(lines if len(lines) <= DOWN else [*lines[: DOWN - 1], "  ..."])
+
+
+def aligned(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[int]) -> str:
+    """A table as text, in which columns of words are wrapped so that it is ACROSS wide at most.
+
+    Args:
+        head: headings of the columns.
+        rows: the cells.
+        words: numbers of the columns of words; the others stand right.
+
+    Returns:
+        The lines.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, name in enumerate(head):
+        of_words = number in words
+        justify = "left" if of_words else "right"
+        drawn.add_column(visible(name), justify=justify, no_wrap=not of_words)
+    for row in rows:
+        drawn.add_row(*(Text(visible(cell)) for cell in row))
+    console = Console(width=ACROSS, color_system=None)
+    with console.capture() as shown:
+        console.print(drawn)
+    return "\n".join(line.rstrip() for line in shown.get().splitlines())
 
 
 def one_line(value: Any) -> str:

@@ -11,10 +11,12 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
+from jaxnet.display import ACROSS
+
 Given = TypeVar("Given")
 
 HELP = ("-h", "--help")
-ACROSS, INDENT = 80, 26  # columns of the text, and where the explanation of an option begins
+INDENT = 26  # column where the explanation of an option begins
 # Titles, and the options below each; those of one command alone come first.
 OWN = "options of this command"
 GROUPS = {

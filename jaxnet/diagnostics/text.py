@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from textwrap import fill
+from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any
 
 from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
-from jaxnet.diagnostics.measured import NOT_TRIED, promising
-from jaxnet.display import rounded
+from jaxnet.diagnostics.measured import NOT_TRIED
+from jaxnet.display import ACROSS, rounded
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.scores import SCORES
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxnet.diagnostics.diagnosis import Diagnosis
     from jaxnet.stats.several import Scores
 
-WIDTH = 96  # columns of the text
+NAMED = 40  # columns of the names of numbers
 PART_NAMES = {
     "train": "training set",
     "validation": "validation set",
@@ -23,9 +23,9 @@ PART_NAMES = {
     "use": "deployment data",
 }
 CROSS_FITTED_NAMES = {
-    "train": "training error (seen examples)",
-    "validation": "error on unseen examples",
-    "test": "test error of the network that is kept",
+    "train": "training error (seen)",
+    "validation": "unseen error",
+    "test": "test error, kept network",
     "use": "error on deployment data",
 }
 SHORT_NAMES = {
@@ -34,10 +34,6 @@ SHORT_NAMES = {
     "test": "test set,\nkept network",
     "use": "deployment\ndata",
 }
-AVOIDABLE = (
-    "training error minus the error of the best other method on unseen examples; 0 where no other "
-    "method errs less"
-)
 STEP_NAMES = {
     Code.HIGH_BIAS: "avoidable bias",
     Code.HIGH_VARIANCE: "generalization gap (variance)",
@@ -96,20 +92,20 @@ def lines(d: "Diagnosis") -> list[str]:
     unit = "share of the variance of y" if d.regression else "share of wrong predictions"
     names = part_names(d)
     found = [
-        fill(d.verdict, WIDTH),
+        fill(d.verdict, ACROSS),
         "",
-        fill(f"Error ({unit}) of {networks(d)}; 95% confidence intervals", WIDTH),
+        fill(f"Error ({unit}) of {networks(d)}; 95% confidence intervals", ACROSS),
     ]
     found += [
         _row(f"{names[name]}, {d.examples[name]:,} examples", error)
         for name, error in d.errors.items()
     ]
-    found += [_row(f"{name}, unseen examples", error) for name, error in d.other_methods.items()]
+    found += [_row(f"{name}, unseen", error) for name, error in d.other_methods.items()]
     if d.scores is not None:
-        found += [_row(f"always guessing {guess.name}", guess.error) for guess in d.scores.guesses]
+        found += [_row(f"always {guess.name}", guess.error) for guess in d.scores.guesses]
     if d.regression:
         notes = interval_notes([*d.errors.values(), *d.other_methods.values()])
-        found += [fill(f"  {note}", WIDTH, subsequent_indent="  ") for note in notes]
+        found += [fill(f"  {note}", ACROSS, subsequent_indent="  ") for note in notes]
     if d.folds is not None:
         if d.folds.groups is not None:
             found.append(f"  {d.folds.groups:,} groups are the independent units")
@@ -123,18 +119,15 @@ def lines(d: "Diagnosis") -> list[str]:
     for finding in (each for each in d.findings if each.code in ERROR_STEPS):
         judged = state(finding.size, d.tolerance, claimed=finding.claimed)
         found.append(f"{_row(STEP_NAMES[finding.code], finding.size)}  {judged}")
-        if finding.code == Code.HIGH_BIAS and d.target_error is None and d.other_methods:
-            found.append(fill(f"  ({AVOIDABLE})", WIDTH, subsequent_indent="   "))
-    bias = next((each.size for each in d.findings if each.code == Code.HIGH_BIAS), None)
-    if d.dominance is not None and bias is not None and bias.estimate > 0:
+    if d.dominance is not None:
         found.append(_row("generalization gap minus avoidable bias", d.dominance))
-    partitions = [parts for parts in d.decompositions if parts.design == "partition"]
-    if partitions:
-        found.append("Bias-variance decomposition of the error on held-out examples")
-    for parts in partitions:
-        on = f"trained on {parts.training:,} examples"
-        found.append(_row(f"{on}: bias^2 (shared mistakes)", parts.bias))
-        found.append(_row(f"{on}: variance", parts.variance))
+    for parts in (parts for parts in d.decompositions if parts.design == "partition"):
+        found += [
+            "Bias-variance decomposition of the error on held-out examples,",
+            f"  trained on {parts.training:,} examples",
+            _row("bias^2 (shared mistakes)", parts.bias),
+            _row("variance", parts.variance),
+        ]
     if d.ensemble is not None:
         found.append(
             _row(f"all {d.ensemble.members} networks voting on the test set", d.ensemble.ensemble)
@@ -149,7 +142,7 @@ def lines(d: "Diagnosis") -> list[str]:
         ]
         found += _of_each(d.scores)
     found += [
-        fill(finding.evidence, WIDTH, subsequent_indent="  ")
+        fill(finding.evidence, ACROSS, subsequent_indent="  ")
         for finding in d.findings
         if finding.code in DATA_FINDINGS
     ]
@@ -161,10 +154,10 @@ def lines(d: "Diagnosis") -> list[str]:
         and not d.verdict.startswith(f"{finding.code.words}: {finding.evidence}")
     ]
     found += [
-        fill(f"Warning, {finding.code.words}: {finding.evidence}", WIDTH, subsequent_indent="  ")
+        fill(f"Warning, {finding.code.words}: {finding.evidence}", ACROSS, subsequent_indent="  ")
         for finding in others
     ]
-    found += [fill(f"Note: {note}", WIDTH, subsequent_indent="  ") for note in d.notes]
+    found += [fill(f"Note: {note}", ACROSS, subsequent_indent="  ") for note in d.notes]
     return [*found, *_next(d)]
 
 
@@ -185,22 +178,22 @@ def _next(d: "Diagnosis") -> list[str]:
     first = first_to_fix([finding.code for finding in d.findings if finding.claimed])
     if first is None or not claimed[first].remedies:
         return []
-    tried = promising(claimed[first].remedies)
-    remedies = "; ".join(remedy.told for remedy in tried[:3])
+    remedies = "; ".join(remedy.told for remedy in claimed[first].remedies[:3])
     return [
-        fill(f"Try next: {remedies}", WIDTH, subsequent_indent="  "),
-        fill(NOT_TRIED, WIDTH, initial_indent="  ", subsequent_indent="  "),
+        fill(f"Try next: {remedies}", ACROSS, subsequent_indent="  "),
+        fill(NOT_TRIED, ACROSS, initial_indent="  ", subsequent_indent="  "),
     ]
 
 
 def _row(words: str, size: Estimate, percent: bool = True) -> str:
-    return f"  {words:<54}{_number(size, '{:.2%}'.format if percent else rounded)}"
+    """A number after its name, of which what does not fit stands above."""
+    *above, last = wrap(words, NAMED, subsequent_indent="  ")
+    number = _number(size, "{:.2%}".format if percent else rounded)
+    return "\n".join(f"  {line}" for line in (*above, f"{last:<{NAMED}}{number}"))
 
 
 def _number(size: Estimate, form: Callable[[float], str]) -> str:
     center = f"{form(size.estimate):>7}"
     if size.refused is not None:
         return f"{center}  (no interval)"
-    if size.estimate == size.high == 0 > size.low:  # of which less than nothing counts as nothing
-        return center
     return f"{center}  ({form(size.low)} to {form(size.high)})"

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -363,33 +364,42 @@ class Advice:
         unit, several = self.unit, len(self.rounds) > 1
         tables = [_table(each, unit) for each in self.rounds]
         blocks = [f"round {number}\n" * several + each for number, each in enumerate(tables, 1)]
-        lines = ["\n\n".join([self.verdict, *blocks]), ""]
+        lines = ["\n\n".join([_filled(self.verdict), *blocks]), ""]
         if self.more_data is not None and not self.more_data_first:
-            lines.append(self.more_data.words)
+            lines.append(_filled(self.more_data.words))
         if self.test is not None:
             told = f"{unit.noun} of the network that is kept on the test set"
-            lines.append(f"{told}: {unit.mean(self.test)}")
-        return "\n".join([*lines, *self.notes])
+            lines.append(_filled(f"{told}: {unit.mean(self.test)}"))
+        return "\n".join([*lines, *map(_filled, self.notes)])
 
 
 def _table(found: Round, unit: Unit) -> str:
     """The candidates of a round, the largest gain first."""
-    width, level = max(len(each.name) for each in found.tried), f"{_level(found.level)} interval"
-    gain = f"gain, {unit.words}"
-    head = f"{'tried':{width}}  {gain:>12}  {level:>16}  {'training':>8}"
-    rows = [
-        f"{each.name:{width}}  {unit.number(each.gain.estimate):>{max(12, len(gain))}}  "
-        f"{unit.limits(each.gain):>16}  {each.cost:>6.1f} x  {each.verdict}"
+    head = ("tried", f"gain, {unit.words}", f"{_level(found.level)} interval", "training", "")
+    rows = (
+        (
+            each.name,
+            unit.number(each.gain.estimate),
+            unit.limits(each.gain),
+            f"{each.cost:.1f} x",
+            each.verdict,
+        )
         for each in sorted(found.tried, key=lambda each: -each.gain.estimate)
-    ]
+    )
     return "\n".join(
         [
-            f"{unit.noun} of the current recipe on unseen examples: {unit.mean(found.error)}",
-            *(f"{each.code.words}: {each.evidence}" for each in found.findings),
-            head,
-            *rows,
+            _filled(
+                f"{unit.noun} of the current recipe on unseen examples: {unit.mean(found.error)}"
+            ),
+            *(_filled(f"{each.code.words}: {each.evidence}") for each in found.findings),
+            display.aligned(head, rows, words=(0, 4)),
         ]
     )
+
+
+def _filled(words: str) -> str:
+    """Words as a paragraph that fits a screen."""
+    return fill(words, display.ACROSS, subsequent_indent="  ")
 
 
 def _level(level: float) -> str:

@@ -12,7 +12,7 @@ import pytest
 import jaxnet
 from jaxnet import Recipe, diagnostics, display
 
-LINES, COLUMNS = 15, 100
+LINES, COLUMNS = 15, 80
 PUBLIC = {
     **{name: getattr(jaxnet, name) for name in jaxnet.__all__},
     **{
@@ -271,3 +271,17 @@ def test_rounded_numbers_have_four_digits(value, expected):
     assert display.rounded(value) == expected
     assert display.rounded(246_813.0, 5) == "246,810"
     assert display.rounded(1_234.56, 5) == "1,234.6"
+
+
+def test_words_of_an_aligned_table_are_wrapped_and_its_numbers_are_not():
+    name = "a learning rate of 0.01 [bold], and twice as many epochs"
+    text = display.aligned(
+        ("tried", "gain", ""), [(name, "1.25", "dropped, " * 12), ("b", "-0.5", "")], words=(0, 2)
+    )
+    head, first, *_, last = text.splitlines()
+    assert max(map(len, text.splitlines())) <= COLUMNS
+    assert head.split() == ["tried", "gain"]
+    assert "[bold]" in text
+    assert last.split() == ["b", "-0.5"]
+    ends = (head.index("gain"), first.index("1.25"), last.index("-0.5"))
+    assert len({*ends}) == 1  # the numbers stand right

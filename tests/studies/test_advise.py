@@ -112,8 +112,9 @@ def test_the_folder_says_what_was_tried(folder, found):
     page = (folder / "report.html").read_text()
     for each in found.tried:
         assert each.name in page
-        assert each.name in str(found)
+        assert each.name.split()[0] in str(found)  # names are wrapped
     assert f"{100 * found.gain.estimate:.2f} <small>" in page
+    assert max(map(len, str(found).splitlines())) <= 80
     assert (folder / "figures/gains.svg").exists()
 
 
