@@ -180,7 +180,7 @@ def test_pointing_at_a_curve_tells_its_values(one, visit):
     assert f"validation {float(rows[9]['validation_loss']):.4g}" in words
     tab.mouse.move(5, 5)
     assert tab.locator("#tip").is_hidden()
-    tab.locator("#training-curves .chart").focus()
+    tab.locator("#training-curves .chart").first.focus()
     for _ in range(3):
         tab.keyboard.press("ArrowRight")
     assert tab.inner_text("#tip").startswith("epoch 3: ")
@@ -290,11 +290,7 @@ def test_accessibility(one, several, visit, scheme, size):
             "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
         )
         found = axe.run(tab).response["violations"]
-        assert [
-            (each["id"], each["nodes"][0]["html"])
-            for each in found
-            if each["impact"] in ("serious", "critical")
-        ] == []
+        assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
         assert tab.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
@@ -488,8 +484,9 @@ def test_a_result_without_claims_says_what_would_help(one):
         found, one / "figures"
     )
     found["findings"][0]["claimed"] = True
-    words = Code(found["findings"][0]["code"]).words
-    assert f"Against {words}, the most promising first:" in html_of(found, one / "figures")
+    assert f"In this order, against {Code(found['findings'][0]['code']).words}:" in html_of(
+        found, one / "figures"
+    )
     found["findings"][0]["remedies"] = []
     assert "the recipe has every remedy already that is known here" in html_of(
         found, one / "figures"

@@ -152,8 +152,22 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> None:
     with warnings.catch_warnings():
         # a class name may be in any script
         warnings.filterwarnings("ignore", message="Glyph .* missing")
+        if vector:
+            _widen(figure)
         # No time and no version in the file: the same run gives the same picture.
         figure.savefig(drawn, format=path.suffix[1:] or "png", dpi=DPI, metadata={"Software": None})
         write_whole(path, drawn.getvalue())
         if vector:
             write_whole(path.with_suffix(".svg"), svg(figure).encode("utf-8"))
+
+
+def _widen(figure: Figure) -> None:
+    """Add room on the left of a figure where long labels of ticks would push others out of it."""
+    width, more = figure.get_figwidth(), -figure.get_tightbbox().x0  # inches
+    if more <= 0:
+        return
+    figure.set_figwidth(width + more)
+    for axes in figure.axes:
+        left, bottom, across, up = axes.get_position().bounds
+        across, left = across * width, left * width + more
+        axes.set_position((left / (width + more), bottom, across / (width + more), up))

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Num
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jaxnet import arrays
 from jaxnet.data import Augmentation, Standardization
 from jaxnet.data.augmentation import augment
+from jaxnet.display import rounded
 from jaxnet.report.figures.axes import INK, MOST_DOTS, TRAIN, draw_tiles, label_axes, literal, save
 
 MOST_PANELS = 6  # values of an example that are drawn, each in a panel
@@ -182,9 +184,9 @@ def values(
         [(y, predictions, "")] if y.ndim == 1 else list(zip(y.T, predictions.T, names, strict=True))
     )
     columns = columns[:MOST_PANELS]
-    figure = Figure(figsize=(4.5 * len(columns), 4.5))
-    for place, (true, said, name) in enumerate(columns):
-        axes = figure.add_axes(((place + 0.16) / len(columns), 0.12, 0.8 / len(columns), 0.84))
+    figure = Figure(figsize=(4.5 * len(columns), 4.5), layout="constrained")
+    panels = figure.subplots(1, len(columns), squeeze=False)[0]
+    for axes, (true, said, name) in zip(panels, columns, strict=True):
         start = (float(true[0]), float(true[0]))
         axes.axline(start, slope=1, color=INK, linewidth=1, linestyle=":")
         axes.scatter(
@@ -192,4 +194,7 @@ def values(
         )
         what = f"{name}: true value, test set" if name else "true value, test set"
         label_axes(axes, what, "prediction")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(4))
+            axis.set_major_formatter(lambda value, _: rounded(value))
     save(figure, path)

@@ -45,7 +45,7 @@ def signals(given: Signals, layers: Sequence[str], path: Path) -> None:
                 own = {} if lines.shape[1] < len(layers) else {"color": color[layer]}
                 axes.plot(taken[order], line, linewidth=1, label=literal(layers[layer]), **own)
         if scale == "log" and np.isfinite(lines).any():
-            axes.set_yscale("log")
+            axes.set_yscale("log", subs=(2, 5))  # labels at more of them would overlap
         label_axes(axes, "step", name)
     for axes in figure.axes[len(panels) :]:
         axes.set_axis_off()

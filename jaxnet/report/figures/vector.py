@@ -5,6 +5,7 @@ whose tooltip says what is drawn there.
 import io
 from collections.abc import Iterator
 from html import escape
+from itertools import accumulate
 
 import matplotlib
 import numpy as np
@@ -28,7 +29,19 @@ def svg(figure: Figure) -> str:
     ):
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     strips = "".join(_strip(figure, axes, *each) for axes in figure.axes for each in _values(axes))
-    return drawn.getvalue().replace("</svg>", f'<g class="strips">{strips}</g>\n</svg>')
+    edges = " ".join(f"{edge:.2f}" for edge in _edges(figure))
+    text = drawn.getvalue().replace("<svg", f'<svg data-edges="{edges}"', 1)
+    return text.replace("</svg>", f'<g class="strips">{strips}</g>\n</svg>')
+
+
+def _edges(figure: Figure) -> list[float]:
+    """Where one column of a figure ends and the next begins, from left to right."""
+    parts = (*figure.axes, *figure.legends, *figure.texts)
+    boxes = [part.get_tightbbox() for part in parts if part.get_visible()]
+    spans = sorted((box.x0, box.x1) for box in boxes if box is not None)
+    reached = accumulate((right for _, right in spans), max)
+    pairs = zip(reached, (left for left, _ in spans[1:]), strict=False)
+    return [POINTS / figure.dpi * (before + after) / 2 for before, after in pairs if before < after]
 
 
 def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ THEME_COLORS = {
 }
 
 # The share of its size to which a chart shrinks; on a smaller screen it is scrolled.
-SMALLEST_CHART = 0.6
+SMALLEST_CHART = 0.5
+SIDES = ("width", "height")
+STRIP = re.compile(r'(<rect[^>]*data-at="([^"]*)".*?</rect>)')
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -158,12 +161,6 @@ def chart(path: Path, words: str) -> str:
     drawn = re.sub(r"font-family: [^;\"]*", "font-family: inherit", drawn)
     # Ids in two figures may be equal.
     drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{path.stem}-", drawn)
-    width = float(re.findall(r'width="([\d.]+)pt"', drawn)[0])
-    size = f'style="max-width: {width / 72:.2f}in; min-width: {SMALLEST_CHART * width / 72:.2f}in"'
-    drawn = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', size, drawn, count=1)
-    drawn = drawn.replace(
-        "<svg", f'<svg class="chart" role="img" tabindex="0" aria-label="{text(words)}"', 1
-    )
     values = re.findall(r"<title>(.*?)</title>", drawn)
     listed = "".join(f"<li>{value}</li>" for value in values)
     told = (
@@ -172,9 +169,33 @@ def chart(path: Path, words: str) -> str:
         else ""
     )
     return (
-        "<figure><div "
-        f"class='wide'>{drawn}</div><figcaption>{text(words)}</figcaption>{told}</figure>"
+        f'<figure><div class="wide panels">{_columns(drawn, words, path.stem)}</div>'
+        f"<figcaption>{text(words)}</figcaption>{told}</figure>"
     )
+
+
+def _columns(drawn: str, words: str, name: str) -> str:
+    """An SVG for each column of a figure, so that on a narrow screen they stand below each other.
+
+    The first one holds what is drawn, and the others use it.
+    """
+    head, _, body = drawn.partition(">")
+    shown, _, strips = body.rstrip().removesuffix("</svg>").partition('<g class="strips">')
+    strips = [(float(at), strip) for strip, at in STRIP.findall(strips)]
+    width, height = (float(re.findall(rf'{side}="([\d.]+)pt"', head)[0]) for side in SIDES)
+    edges = re.findall(r'data-edges="([^"]*)"', head)
+    places = [0.0, *map(float, edges[0].split() if edges else ()), width]
+    columns = []
+    for left, right in pairwise(places):
+        own = "".join(strip for at, strip in strips if left <= at < right)
+        inches = (right - left) / 72
+        columns.append(
+            f'<svg class="chart" role="img" tabindex="0" aria-label="{text(words)}" '
+            f'viewBox="{left:g} 0 {right - left:g} {height:g}" style="flex: 0 1 {inches:.2f}in; '
+            f'min-width: {SMALLEST_CHART * inches:.2f}in">{shown}<g class="strips">{own}</g></svg>'
+        )
+        shown = f'<use href="#{name}-figure_1"/>'
+    return "".join(columns)
 
 
 def text(words: Any) -> str:

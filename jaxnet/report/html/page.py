@@ -24,7 +24,6 @@ MEASURES = {
     "accuracy": "accuracy",
     "loss": "loss, nats",
     "rmse": "RMSE",
-    "median_absolute_error": "median absolute error",
     "r2": "R²",
     "baseline": "baseline",
 }
@@ -100,12 +99,6 @@ def page(
         )
         return f'<p class="note">This is {first}.</p>{body}' if body and many > 1 else body
 
-    def of_trainings(body: str) -> str:
-        if result.get("design") != "cross-fitted":
-            return of_first(body)
-        whose = f"Means over the {result['members']} networks, each of which left out a fold"
-        return f'<p class="note">{whose}: "validation" is that fold.</p>{body}' if body else body
-
     own = sorted(path.stem for path in figures.glob("*.png") if path.stem not in PLACED)
     study = STUDIES.get(result["experiment"])
     about_study = (
@@ -123,8 +116,9 @@ def page(
         ERRORS: errors if study is None else "",
         "Try a row" if _of_table(result) else "Draw, and watch it think": playground,
         KEPT: "" if study is None else _numbers(result) + errors,
-        "Training curves": of_trainings(shown("curves") + shown("signals") + shown("augmented")),
-        CONFUSION: of_first(_confusion(result, figures) + shown("values")),
+        "Training curves": of_first(shown("curves") + shown("signals") + shown("augmented")),
+        CONFUSION: of_first(_confusion(result, figures)),
+        "Predicted vs. true": of_first(shown("values")),
         "Mistakes": of_first(wrong),
         "Calibration": of_first(_calibration(result.get("calibration")) + shown("calibration")),
         "Other scores": _scores(result),
@@ -205,7 +199,7 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
     """
     code, words = (
         first_to_fix([Code(finding["code"]) for finding in findings if finding["claimed"]]),
-        "Against {}, the most promising first:",
+        "In this order, against {}:",
     )
     if code is None:
         steps = [
@@ -223,7 +217,7 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
         if not steps:
             return (
                 "<p>No kind of error was compared with the tolerance here, so there is no advice. "
-                "With --members 16, experiments.train measures bias and variance.</p>"
+                "jaxnet diagnose measures bias and variance.</p>"
             )
         words = (
             "No kind of error is shown to be above the tolerance. The largest one that could be is "
@@ -234,13 +228,10 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
     remedies = next(finding["remedies"] for finding in findings if Code(finding["code"]) == code)
     if not remedies:
         return f"<p>{text(code.words)}: the recipe has every remedy already that is known here.</p>"
-    first = [each for each in remedies if each.get("helped") != 0] or remedies
-    listed = "".join(f"<li>{text(_told(remedy))}</li>" for remedy in first)
-    others = "; ".join(each["words"] for each in remedies if each not in first)
-    less = f"Did not help in simulated problems of this kind: {others}. " if others else ""
+    listed = "".join(f"<li>{text(_told(remedy))}</li>" for remedy in remedies)
     return (
         f'<p>{text(words.format(code.words))}</p><ol class="next">{listed}</ol>'
-        f'<p class="note">{text(less + NOT_TRIED)}</p>'
+        f'<p class="note">{text(NOT_TRIED)}</p>'
     )
 
 
@@ -491,7 +482,7 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
         "slices with a higher error on unseen examples than elsewhere, found on one half of the "
         "examples and confirmed on the other, of which the errors are; with 95% intervals"
     )
-    head = ["where", "examples", "error, percent", "elsewhere", "difference, points"]
+    head = ["where", "examples", "error", "elsewhere", "higher by"]
     return table(head, rows, caption=caption)
 
 

@@ -57,7 +57,7 @@ function predictRow(network, { origins }, x) {
     }
     const outputs = predictRow(network, row, x);
     if (!row.classes) {
-      element("row-answer").textContent = [row.label, "=", outputs[0].toPrecision(5), row.unit].join(" ").trim();
+      element("row-answer").textContent = [row.label, "=", outputs[0].toLocaleString("en-US", { maximumSignificantDigits: 5 }), row.unit].join(" ").trim();
       return;
     }
     const order = outputs.map((_, i) => i).sort((a, b) => outputs[b] - outputs[a]).slice(0, 10);

@@ -63,12 +63,12 @@ def _bias_variance(found: Mapping[str, Any], percent: bool) -> str:
     kind = kinds[0][0]
     rows = [
         (
-            "" if each["value"] is None else rounded(float(each["value"])),
+            "all networks" if each["value"] is None else rounded(float(each["value"])),
             *(_size(each[kind][part], percent) for part in ("loss", "bias", "variance")),
         )
         for each in found["values"]
     ]
-    varied = "all networks" if found["vary"] is None else found["vary"].replace("-", " ")
+    varied = (found["vary"] or "").replace("-", " ")
     loss = kind.replace("_", "-")
     caption = f"decomposition of the test error, by the {loss} loss; with 95% intervals"
     return table([text(varied), "error", "bias²", "variance"], rows, caption=caption)
