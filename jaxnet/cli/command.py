@@ -46,7 +46,7 @@ def run_command(
             "python -m experiments.NAME".
 
     Returns:
-        The exit status; 2 for bad input.
+        The exit status: 2 for bad input, 4 if a finding of --fail-on is claimed.
     """
     console.escape_unencodable()
     words = current_words(sys.argv[1:] if arguments is None else arguments, console.warning)
@@ -54,11 +54,14 @@ def run_command(
     with progress.command(lines_of(words)), result_alone("--json" in words) as show:
         given = parse(options, words, program=program, description=description)
         try:
-            show(work(given))
+            codes = getattr(given, "fail_on", ())
+            check_codes(codes)
+            result = work(given)
+            show(result)
+            return status_of(result or {}, codes)
         except InputError as error:
             console.error(str(error))
             return 2
-    return 0
 
 
 @contextmanager
@@ -98,6 +101,20 @@ def claimed(result: Mapping[str, Any], codes: Sequence[str]) -> list[str]:
     check_codes(codes)
     found = {Code(each["code"]) for each in plain(result.get("findings", ())) if each["claimed"]}
     return [code for code in codes if Code(code) in found]
+
+
+def status_of(result: Mapping[str, Any], codes: Sequence[str]) -> int:
+    """The exit status of a command that finished: 4 if a result claims one of some findings, which
+    is printed, else 0.
+
+    Args:
+        result: the content of a result.json.
+        codes: codes of findings.
+    """
+    wrong = claimed(result, codes)
+    for code in wrong:
+        console.say(f"exit status {CLAIMED}, since {code} is claimed")
+    return CLAIMED if wrong else 0
 
 
 def check_codes(codes: Sequence[str]) -> None:

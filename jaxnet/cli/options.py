@@ -464,6 +464,10 @@ class CompareOptions:
     """open the page in the browser"""
     json: bool = False
     """print result.json on standard output, and everything else on standard error"""
+    fail_on: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """end with exit status 4 if this finding is claimed: worse_run, where a later run is shown to
+    be worse than an earlier one
+    """
 
 
 @dataclass(frozen=True)

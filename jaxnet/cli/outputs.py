@@ -208,7 +208,7 @@ def report(
         "verdict": ladder.verdict,
         **more,
         "findings": [
-            files.plain(each) | {"words": each.code.words, "severity": each.severity}
+            each.summary()
             for each in applicable(
                 more.get("findings", (*ladder.findings, *findings)),
                 run.recipe,

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from jaxnet.cli import run_folder
-from jaxnet.cli.command import CLAIMED, check_codes, claimed, keep_programs, open_page, result_alone
+from jaxnet.cli.command import check_codes, keep_programs, open_page, result_alone, status_of
 from jaxnet.cli.look import look
 from jaxnet.cli.options import (
     PLACE_OPTIONS,
@@ -137,10 +137,7 @@ def main(
                 show(found.result)
                 if options.open:
                     open_page(found.folder)
-        wrong = claimed(found.result, options.fail_on)
-        for code in wrong:
-            console.say(f"exit status {CLAIMED}, since {code} is claimed")
-        return CLAIMED if wrong else 0
+        return status_of(found.result, options.fail_on)
 
     with result_alone("--json" in words) as show:
         console.listen()
@@ -221,7 +218,6 @@ def exit_status(do: Callable[[], int | None]) -> int:
         )
         return 2
     finally:
-        gc.freeze()
         try:
             sys.stdout.flush()
         except OSError:  # Python would try again at exit, and print the error

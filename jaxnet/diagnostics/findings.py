@@ -7,12 +7,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from jaxnet import display
 from jaxnet.diagnostics import measured
+from jaxnet.runtime.files import plain
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.several import Scores
 
@@ -64,6 +65,7 @@ class Code(StrEnum):
     SLICE = "slice", "slice"
     SHIFT = "shift", "shift"
     EDGE_OF_SWEEP = "edge_of_sweep", "chosen at the edge of the sweep"
+    WORSE_RUN = "worse_run", "a later run is worse"
 
     def __new__(cls, value: str, words: str) -> "Code":
         code = str.__new__(cls, value)
@@ -139,6 +141,10 @@ class Finding:
     def severity(self) -> Severity:
         """How grave the finding is."""
         return severity_of(self.code, claimed=self.claimed)
+
+    def summary(self) -> dict[str, Any]:
+        """The finding in the types that JSON has, with the words of its code and its severity."""
+        return plain(self) | {"words": self.code.words, "severity": self.severity}
 
 
 TRAIN_LONGER = Remedy("Recipe", "epochs", "multiply", 2, "train for longer")

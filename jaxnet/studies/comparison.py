@@ -17,6 +17,7 @@ from jaxnet import display
 from jaxnet.core.run import Run
 from jaxnet.data import Splits, Standardization
 from jaxnet.diagnostics import Estimate, error_of, network_difference, paired_difference
+from jaxnet.diagnostics.findings import Code, Finding
 from jaxnet.engine.prediction import Metrics, ValueMetrics, judge, score
 from jaxnet.errors import InputError
 from jaxnet.runtime.files import plain
@@ -140,6 +141,15 @@ class Pair:
         size = self.difference
         return size is not None and size.refused is None and not size.low <= 0 <= size.high
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """That the second is worse, if it is shown."""
+        size = self.difference
+        if size is None or not self.real or size.high >= 0:
+            return ()
+        more = Estimate(-size.estimate, -size.high, -size.low, caution=size.caution)
+        return (Finding(Code.WORSE_RUN, more, True, self.words, ()),)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -169,6 +179,7 @@ class Comparison:
                 "differs": self.differs,
                 "pairs": pairs,
                 "level": self.level,
+                "findings": [each.summary() for pair in self.pairs for each in pair.findings],
             }
         )
 

@@ -254,10 +254,7 @@ def reference_losses(
         if reference is not None:
             found.append(replace(reference, seconds=time.perf_counter() - began))
             logger.info(
-                "%s: errors measured on %s of %s examples",
-                reference.name,
-                f"{reference.judged:,}",
-                f"{len(table.y):,}",
+                "%s: judged on %d of %d examples", reference.name, reference.judged, len(table.y)
             )
     return tuple(found)
 

@@ -76,6 +76,17 @@ def test_a_real_difference_is_found_and_is_that_of_mcnemar(runs, digits, tmp_pat
         assert run_["scores"] == result(runs / folder)["scores"]["test"]
     assert "error of always guessing" in said
     assert "To compare recipes, train each with --members 8 or more" in said
+    (worse,) = found["findings"]
+    assert worse["code"] == "worse_run"
+    assert worse["size"]["estimate"] == -pair["difference"]["estimate"]
+
+
+@pytest.mark.parametrize(("order", "status"), [(("good", "poor"), 4), (("poor", "good"), 0)])
+def test_a_later_run_that_is_worse_decides_the_exit_status(runs, tmp_path, capsys, order, status):
+    paths = [runs / name for name in order]
+    compared(*paths, out=tmp_path / "out", status=status, fail_on="worse_run")
+    said = capsys.readouterr().out
+    assert ("exit status 4, since worse_run is claimed" in said) == (status == 4)
 
 
 def test_the_same_run_twice_differs_in_nothing(runs, tmp_path, capsys):

@@ -76,6 +76,7 @@ def test_the_codes_are_kept():
         "leaking_test_set", "high_bias", "high_variance", "mismatch", "no_better_than_guessing",
         "more_data_helps", "more_data_will_not_help", "error_still_falls", "overconfident",
         "label_noise", "memorized", "harmful_examples", "slice", "shift", "edge_of_sweep",
+        "worse_run",
     }  # fmt: skip
     finding = cli.schema()["$defs"]["finding"]["properties"]
     assert set(finding["code"]["enum"]) == {code.value for code in Code}

@@ -3,6 +3,7 @@ the same from a checkout.
 """
 
 import ast
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -45,7 +46,10 @@ def run(
     # importing takes a second or more, so the display comes first
     with progress.command(None if command in NO_LINES else lines_of(words)):
         module = importlib.import_module(f"{__name__}.{command.replace('-', '_')}")
-        return module.main(words, program=program or f"jaxnet {command}", began=began)
+        try:
+            return module.main(words, program=program or f"jaxnet {command}", began=began)
+        finally:
+            gc.freeze()  # the exit need not walk over what is left
 
 
 def lines_of(words: Sequence[str]) -> Any:
