@@ -130,8 +130,11 @@ def use_cpu_devices(count: int | None = None) -> None:
     """
     if count is not None:
         check_whole("count", count)
+    count = count or cores()
+    if jax.config.jax_num_cpu_devices == count:  # pyrefly: ignore[missing-attribute]
+        return  # whether JAX has started or not
     try:
-        jax.config.update("jax_num_cpu_devices", count or cores())
+        jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError:
         raise InputError(
             "JAX has started already with its CPU devices; call use_cpu_devices before the first "
