@@ -34,7 +34,7 @@ def signals(given: Signals, layers: Sequence[str], path: Path) -> None:
     rows, taken = -(-len(panels) // ACROSS), np.asarray(given.step).ravel()
     order = np.flatnonzero(taken >= 0)
     figure = Figure(figsize=(3.6 * ACROSS, 2.7 * rows + 0.5), layout="constrained")
-    color = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(layers)))
+    color = mpl.colormaps["viridis"](np.linspace(0.35, 0.85, len(layers)))
     for axes, (name, (values, scale)) in zip(
         figure.subplots(rows, ACROSS, squeeze=False).ravel(), panels.items(), strict=False
     ):
