@@ -3,6 +3,7 @@ lies on other text.
 """
 
 import csv
+import itertools
 
 import numpy as np
 import pytest
@@ -87,10 +88,12 @@ def test_a_page_is_accessible_and_nothing_on_it_is_cut(kind, tmp_path, browser, 
     write_tables(tmp_path)
     script, *options = KINDS[kind]
     run_here(*options, "--no-cache", "--out", tmp_path / "run", script=script)
-    for size, scheme in ((DESKTOP, "light"), (PHONE, "dark")):
+    pages = sorted((tmp_path / "run").glob("*.html"))
+    assert [page.stem for page in pages] == ["examples"] * (kind == "census") + ["report"]
+    for page, (size, scheme) in itertools.product(pages, ((DESKTOP, "light"), (PHONE, "dark"))):
         context = browser.new_context(viewport=size, color_scheme=scheme, offline=True)
         tab = context.new_page()
-        tab.goto((tmp_path / "run/report.html").as_uri())
+        tab.goto(page.as_uri())
         tab.evaluate(
             "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
         )
