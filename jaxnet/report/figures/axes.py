@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from jaxnet.diagnostics import Estimate
 from jaxnet.display import visible
-from jaxnet.report.figures.vector import svg
+from jaxnet.report.figures.vector import spans, svg
 from jaxnet.runtime.files import write_whole
 from jaxnet.runtime.processes import is_first
 
@@ -163,7 +163,7 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> None:
 
 def _widen(figure: Figure) -> None:
     """Add room on the left of a figure where long labels of ticks would push others out of it."""
-    width, more = figure.get_figwidth(), -figure.get_tightbbox().x0  # inches
+    width, more = figure.get_figwidth(), -min(spans(figure))[0] / figure.dpi  # inches
     if more <= 0:
         return
     figure.set_figwidth(width + more)

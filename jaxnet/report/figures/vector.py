@@ -29,18 +29,32 @@ def svg(figure: Figure) -> str:
     ):
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     strips = "".join(_strip(figure, axes, *each) for axes in figure.axes for each in _values(axes))
-    edges = " ".join(f"{edge:.2f}" for edge in _edges(figure))
+    several = len(figure.axes) > 1
+    edges = " ".join(f"{edge:.2f}" for edge in _edges(figure)) if several else ""
     text = drawn.getvalue().replace("<svg", f'<svg data-edges="{edges}"', 1)
     return text.replace("</svg>", f'<g class="strips">{strips}</g>\n</svg>')
 
 
+def spans(figure: Figure) -> list[tuple[float, float]]:
+    """From where to where, in pixels, the axes and legends of a figure reach, with what stands left
+    of and above the axes. The tight boxes of matplotlib look at all the rest too, which takes twice
+    as long.
+    """
+    outside = [each.get_tightbbox() for each in (*figure.legends, *figure.texts)]
+    found = [(box.x0, box.x1) for box in outside if box is not None]
+    for axes in figure.axes:
+        beside = axes.yaxis.get_tightbbox()
+        boxes = [axes.bbox, *([axes.title.get_window_extent()] if axes.get_title() else ())]
+        boxes += [] if beside is None else [beside]
+        found.append((min(box.x0 for box in boxes), max(box.x1 for box in boxes)))
+    return sorted(found)
+
+
 def _edges(figure: Figure) -> list[float]:
     """Where one column of a figure ends and the next begins, from left to right."""
-    parts = (*figure.axes, *figure.legends, *figure.texts)
-    boxes = [part.get_tightbbox() for part in parts if part.get_visible()]
-    spans = sorted((box.x0, box.x1) for box in boxes if box is not None)
-    reached = accumulate((right for _, right in spans), max)
-    pairs = zip(reached, (left for left, _ in spans[1:]), strict=False)
+    found = spans(figure)
+    reached = accumulate((right for _, right in found), max)
+    pairs = zip(reached, (left for left, _ in found[1:]), strict=False)
     return [POINTS / figure.dpi * (before + after) / 2 for before, after in pairs if before < after]
 
 
