@@ -1,7 +1,8 @@
-"""Networks with an embedding and attention, of Linen and of NNX, and sequences for them."""
+"""Networks with an embedding and attention, of Linen, NNX and Equinox, and sequences for them."""
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -59,6 +60,33 @@ class NnxEnds(nnx.Module):
         return self.out(nnx.relu(self.hidden(read)))
 
 
+def equinox_ends(key):
+    """The same of Equinox, for one sequence."""
+    import equinox as eqx
+
+    class EquinoxEnds(eqx.Module):
+        embed: jax.Array
+        places: jax.Array
+        query: jax.Array
+        key: jax.Array
+        hidden: eqx.nn.Linear
+        out: eqx.nn.Linear
+
+        def __call__(self, x):
+            vectors, keys = self.embed[x][None], self.places @ self.key
+            read = attended(x[None], vectors, keys, self.query)[0]
+            return self.out(jax.nn.relu(self.hidden(read)))
+
+    keys = jax.random.split(key, 6)
+    shapes = (IDS, WIDTH), (LENGTH, WIDTH), (QUERIES, WIDTH), (WIDTH, WIDTH)
+    embed, places, query, mix = (
+        jax.random.normal(each, shape) for each, shape in zip(keys[:4], shapes, strict=True)
+    )
+    hidden = eqx.nn.Linear(QUERIES * WIDTH, 64, key=keys[4])
+    out = eqx.nn.Linear(64, 2, key=keys[5])
+    return EquinoxEnds(embed, places, query, mix / WIDTH**0.5, hidden, out)
+
+
 @functools.cache
 def linen(vocabulary=None):
     return jaxnet.Model.from_linen(Ends(), vocabulary=vocabulary)
@@ -67,3 +95,8 @@ def linen(vocabulary=None):
 @functools.cache
 def of_nnx(vocabulary=None):
     return jaxnet.Model.from_nnx(NnxEnds, vocabulary=vocabulary)
+
+
+@functools.cache
+def of_equinox(vocabulary=None):
+    return jaxnet.Model.from_equinox(equinox_ends, name="equinox_ends", vocabulary=vocabulary)

@@ -132,7 +132,7 @@ def _compare(options: MonitorOptions) -> dict[str, Any]:
 def _labeled(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:
     """Rows and class numbers from a table."""
     if classes is None:
-        raise InputError(f"{path}: the network predicts values, not classes; leave --labels out")
+        raise InputError(f"{path}: the network predicts no classes; leave --labels out")
     columns, _ = read_table(path)
     for name in ("row", "label"):
         if name not in columns:

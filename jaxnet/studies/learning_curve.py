@@ -311,7 +311,8 @@ def learning_curve(
     found[population.diverged], training[population.diverged] = np.nan, np.nan
     in_order = (found.reshape(members, -1).T, training.reshape(members, -1).T)
     farther = (
-        "predictions were validated for the error of classes only, not for squared errors"
+        "predictions were validated for the error of classes only, not for "
+        + ("several labels" if splits.schema.multi_label else "squared errors")
         if splits.classes is None
         else None
     )

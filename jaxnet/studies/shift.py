@@ -16,6 +16,7 @@ from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.corruption import corrupt, knock_out
 from jaxnet.data.resampling import cut, shuffled
+from jaxnet.data.schema import Schema
 from jaxnet.data.splitting import in_one, on_host, take
 from jaxnet.diagnostics import Estimate, estimate_error_without_labels, two_sample_test, wilson
 from jaxnet.engine import arguments
@@ -77,10 +78,13 @@ class OutputTest:
     what: str
 
     @classmethod
-    def of(cls, test: TwoSample, classes: tuple[str, ...] | None) -> "OutputTest":
-        """The result of `two_sample_test` by "bbsd", with the names of the classes."""
+    def of(cls, test: TwoSample, schema: Schema) -> "OutputTest":
+        """The result of `two_sample_test` by "bbsd", with the names of outputs."""
         assert isinstance(test.what, Output)
-        output = "output" if classes is None else f"log-probability of {classes[test.what.index]}"
+        names = schema.classes or (None if schema.targets is None else schema.target_names)
+        output = "output" if names is None else names[test.what.index]
+        if schema.classes is not None or schema.multi_label:
+            output = f"log-probability of {output}"
         what = f"{output} is {test.what.new}"
         return cls(test.p_value, test.level, test.size, test.detectable, what)
 
@@ -326,10 +330,12 @@ def monitor(
       The test and, of classes, the error to expect.
 
     Raises:
-      InputError: for `labeled` that does not fit, or of a regression.
+      InputError: for `labeled` that does not fit, or of a network that predicts no classes.
     """
     if run.classes is None and labeled is not None:
-        raise InputError("labeled has class numbers, but the network predicts values; leave it out")
+        raise InputError(
+            "labeled has class numbers, but the network predicts no classes; leave it out"
+        )
     new = np.asarray(predict(model, run, x))
     test = two_sample_test(reference.outputs, new, method="bbsd", level=level)
     estimated = (
@@ -340,7 +346,7 @@ def monitor(
     return Monitored(
         examples=len(x),
         verdict="shifted" if test.shifted else "same",
-        test=OutputTest.of(test, run.classes),
+        test=OutputTest.of(test, run.schema),
         reference_error=None if estimated is None else estimated.reference,
         estimated_error=None if estimated is None else estimated.error,
         labels=0 if estimated is None else estimated.labels,
@@ -390,8 +396,7 @@ def _find(
         strength=shifted.strength,
         alarms=tuple(share(size) for size in sizes),
         test=OutputTest.of(
-            two_sample_test(reference.outputs, new, method="bbsd", key=key, level=level),
-            run.classes,
+            two_sample_test(reference.outputs, new, method="bbsd", key=key, level=level), run.schema
         ),
         error=wilson(int(wrong.sum()), len(wrong)),
         estimated_error=estimated.error,

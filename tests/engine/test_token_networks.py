@@ -14,7 +14,7 @@ import jaxnet
 from jaxnet import InputError
 from jaxnet.interop.sklearn import JaxnetClassifier
 from jaxnet.models.builtin import named, widened
-from tests.token_networks import IDS, LENGTH, RECIPE, linen, of_nnx, sequences
+from tests.token_networks import IDS, LENGTH, RECIPE, linen, of_equinox, of_nnx, sequences
 
 KEY = jax.random.key(0)
 GOOD = 0.95  # of the accuracy on unseen sequences
@@ -52,6 +52,53 @@ def test_it_learns_and_is_the_same_after_saving_and_exporting(trained, splits, t
     np.testing.assert_allclose(by_numpy(x[:100]), said[:100], atol=1e-4)
     with pytest.raises(ValueError, match="other tokens than whole numbers from 0 to 8"):
         by_numpy(np.full((1, LENGTH), IDS))
+
+
+@pytest.mark.slow  # the tests around it ask one way or two of each library
+@pytest.mark.parametrize("make", [linen, of_nnx, of_equinox], ids=["linen", "nnx", "equinox"])
+def test_every_way_to_train_learns_the_same(make, splits, tmp_path):
+    if make is of_equinox:
+        pytest.importorskip("equinox")
+    model, x = make(IDS), np.asarray(splits.test.x)
+    run = jaxnet.fit(model, splits, RECIPE, KEY)
+    said = np.asarray(jaxnet.predict(model, run, x))
+    assert accuracy(model, run, splits.test) >= GOOD
+    of_loop = jaxnet.train(model, splits, RECIPE, KEY)
+    np.testing.assert_allclose(jaxnet.predict(model, of_loop, x), said, atol=1e-3)
+    members = jaxnet.fit_population(model, splits, RECIPE, jax.random.split(KEY, 3))
+    answers = np.asarray(jaxnet.predict(model, members, x)).argmax(-1)
+    assert ((answers == np.asarray(splits.test.y)).mean(1) >= GOOD).all()
+    found = jaxnet.diagnose(model, splits, RECIPE, KEY, members=8)
+    assert found.errors["validation"].high <= 1 - GOOD
+    given_x, given_y = sequences()
+    np.save(tmp_path / "x.npy", given_x)
+    np.save(tmp_path / "y.npy", given_y)
+    streamed = jaxnet.stream(tmp_path, inputs="tokens")
+    run_of_stream = jaxnet.train(model, streamed, RECIPE, KEY)
+    assert accuracy(model, run_of_stream, streamed.test) >= GOOD
+    words = {name: getattr(RECIPE, name) for name in ("optimizer", "epochs", "batch_size")}
+    made = JaxnetClassifier(
+        model=model, inputs="tokens", learning_rate=2e-2, random_state=0, **words
+    ).fit(given_x[:3000], given_y[:3000])
+    assert made.score(given_x[3000:], given_y[3000:]) >= GOOD
+    jaxnet.save(run, tmp_path / "run")
+    again = jaxnet.restore(tmp_path / "run")
+    np.testing.assert_array_equal(jaxnet.predict(model, again, x), said)
+    jaxnet.export(run, tmp_path / "out", model=model)
+    program = export.deserialize((tmp_path / "out/model.stablehlo").read_bytes())
+    np.testing.assert_allclose(program.call(x), said, atol=1e-4)
+    by_numpy = runpy.run_path(str(tmp_path / "out/forward.py"))["forward"]
+    np.testing.assert_allclose(by_numpy(x), said, atol=1e-4)
+
+
+def test_a_network_of_equinox_takes_tokens():
+    pytest.importorskip("equinox")
+    splits = jaxnet.split(*sequences(200), inputs="tokens")
+    model = of_equinox(IDS)
+    run = jaxnet.fit(model, splits, dataclasses.replace(RECIPE, epochs=1), KEY)
+    assert np.isfinite(jaxnet.predict(model, run, splits.test.x)).all()
+    with pytest.raises(InputError, match="x has the id 9"):
+        jaxnet.predict(model, run, np.full((1, LENGTH), IDS))
 
 
 def test_members_are_the_networks_that_are_trained_alone(splits):
