@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -145,7 +146,8 @@ def _outputs(problem: Problem, population: Population) -> Float[np.ndarray, "exa
     """What the first network that did not diverge hands to the loss, for some examples."""
     splits = problem.splits
     run = population[int(np.argmin(population.diverged))]
-    params, model_state = run.chosen
+    # NumPy's arrays cannot be indexed by the ids of a batch
+    params, model_state = jax.tree.map(jnp.asarray, run.chosen)
     x = splits.standardization.inputs(np.asarray(splits.train.x)[:TOLD])
     model = with_outputs(problem.model, splits.train.outputs)
     found, _ = forward(model, params, model_state, x, precision=problem.recipe.precision)

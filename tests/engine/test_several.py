@@ -8,12 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics as sk
+from sklearn.datasets import load_breast_cancer
 
 import jaxnet
+from jaxnet.data import Standardization
+from jaxnet.data.checks import dataset
+from jaxnet.data.resampling import all_but
+from jaxnet.data.splitting import take
 from jaxnet.errors import InputError
 from jaxnet.models.losses import binary_cross_entropy, squared
 from jaxnet.stats.cross_fitting import error_of_network
 from jaxnet.stats.several import scores_of_labels, scores_of_several_values, yes_or_no
+from jaxnet.stats.unseen_losses import UnseenLosses, recipe_difference
 
 EXAMPLES, KEY = 240, jax.random.key(0)
 MODEL, RECIPE = jaxnet.mlp((8,)), jaxnet.Recipe(epochs=4, batch_size=32, learning_rate=1e-2)
@@ -224,6 +230,34 @@ def test_what_cannot_be_meant_is_refused(arrays, trained):
         jaxnet.fit(MODEL, splits, RECIPE, KEY, plan=plan)
     with pytest.raises(InputError, match="but the network was trained on a multi-label task"):
         jaxnet.evaluate(MODEL, run, trained["values"][0].test)
+
+
+@pytest.mark.slow
+def test_one_network_learns_three_columns_as_well_as_three_networks():
+    table = load_breast_cancer()
+    chosen = [[*table.feature_names].index(f"mean {name}") for name in ("radius", "texture")]
+    chosen += [[*table.feature_names].index("mean smoothness")]
+    x, y = np.delete(table.data, chosen, 1).astype("f4"), table.data[:, chosen]
+    folds = np.random.default_rng(0).permutation(len(x)) % 8
+    recipe = jaxnet.Recipe(epochs=30, batch_size=32, learning_rate=1e-2)
+
+    def unseen(y, width):
+        splits = jaxnet.split(x, y)
+        whole, nothing = dataset(x, y), take(dataset(x, y), slice(0, 0))
+        scale = Standardization.of(whole)
+        splits = replace(splits, train=whole, validation=nothing, standardization=scale)
+        model, samples = jaxnet.mlp((width,)), all_but(folds, np.repeat(np.arange(8), 2))
+        keys = jax.random.split(KEY, 16)
+        networks = jaxnet.fit_population(model, splits, recipe, keys, resample=samples)
+        outputs = np.asarray(jaxnet.predict(model, networks, x)).reshape(8, 2, *y.shape)
+        errors = (outputs[folds, :, np.arange(len(x))] - y[:, None]) / y.std(0)
+        return (errors.astype(float) ** 2).reshape(len(x), 2, -1).mean(-1).T
+
+    together = UnseenLosses(unseen(y, 192), folds, None, False, "pool")
+    each = np.mean([unseen(column, 64) for column in y.T], 0)
+    found = recipe_difference(together, UnseenLosses(each, folds, None, False, "pool"))
+    assert found.low <= 0
+    assert found.estimate < 0.01  # of the variance of a column
 
 
 def test_rare_labels_are_in_every_part():
