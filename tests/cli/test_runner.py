@@ -844,7 +844,7 @@ def test_a_learning_curve(tmp_path, refused):
     assert np.shape(curve["errors"]) == (6, 5)
     assert curve["at"] == [2516, 5032, 10064]
     assert curve["needed"]["horizon"] == 14215
-    assert found["verdict"] == said.splitlines()[-2]
+    assert found["verdict"] in said.splitlines()
     # the network of the folder
     assert found["error"]["test"]["estimate"] == pytest.approx(curve["errors"][-1][0])
     assert [each["code"] for each in found["findings"]] in (
