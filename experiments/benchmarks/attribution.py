@@ -310,7 +310,7 @@ def worlds(options: argparse.Namespace) -> Iterator[World]:
 
 def main() -> int:
     """Measure what is missing, and print the table."""
-    made = parser(__doc__, TABLE, networks=1024)
+    made = parser(__doc__, TABLE, networks=2048)
     made.add_argument("--data-dir", default="", help="the folder with the files of MNIST")
     made.add_argument("--folder", type=Path, default=Path("attribution"), help="for the networks")
     options = made.parse_args()
