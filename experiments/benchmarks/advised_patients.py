@@ -110,7 +110,13 @@ PATIENTS = {
         ("augmentation",), tasks.figures(5, 0.3), 5, (64,), used=tasks.figures(5, 0.3, 2)
     ),
     "300 examples of 10 classes in 200 columns, a linear model": Patient(
-        (MORE_DATA,), tasks.clusters(10, 1, 200, 4.0), 10, (), _plain(1e-2, 20), sizes=(240, 60)
+        (MORE_DATA,),
+        tasks.clusters(10, 1, 200, 4.0),
+        10,
+        (),
+        _plain(1e-2, 20),
+        sizes=(240, 60),
+        seeds=40,
     ),
     "half of a class has the label of another, 1,000 labels checked": Patient(
         ("labels",),

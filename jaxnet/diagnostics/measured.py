@@ -91,6 +91,13 @@ def by_gain(remedies: Sequence["Remedy"]) -> tuple["Remedy", ...]:
     return tuple(sorted(remedies, key=rank))
 
 
+def promising(remedies: Sequence["Remedy"]) -> tuple["Remedy", ...]:
+    """The remedies that helped in some problem with a known cause, or were not measured there; all
+    of them where none helped.
+    """
+    return tuple(each for each in remedies if each.helped != 0) or tuple(remedies)
+
+
 def told(words: str, helped: int | None, cases: int | None, gain: float | None) -> str:
     """Say what a remedy is, and how it did in problems with a known cause.
 
@@ -103,7 +110,7 @@ def told(words: str, helped: int | None, cases: int | None, gain: float | None) 
     if helped is None or cases is None:
         return words
     if not helped or gain is None:
-        return f"{words} (helped in none of {cases} simulated problems)"
+        return f"{words} (did not help in any of {cases} simulated problems)"
     return (
         f"{words} (helped in {helped} of {cases} simulated problems, median gain "
         f"{100 * gain:.1f} points)"

@@ -207,10 +207,7 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
         for factor, then in zip(FACTORS, reach, strict=True)
     ]
     unless = f"unless the curve bends beyond the {n:,} examples measured"
-    unknown = (
-        "too little is known to say whether more data would lower the error by more than "
-        f"{matters}: "
-    )
+    unknown = f"it is uncertain whether more data would lower the error by more than {matters}: "
     if why is not None:
         _, _, size = gains[-1]
         if now < tolerance:
@@ -224,8 +221,9 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
     too_little = list(takewhile(lambda each: each[2].high < tolerance, gains))
     factor, then, size = helps or (too_little or gains)[-1]
     words = (
-        f"{factor} times the data would bring the error from {now:.2%} to {then.estimate:.2%} "
-        f"({then.low:.2%} to {then.high:.2%}; 95% for 2, 4 and 8 times together)"
+        f"the learning curve ends at an error of {now:.2%}, and with {factor} times the data "
+        f"{then.estimate:.2%} is predicted ({then.low:.2%} to {then.high:.2%}; such intervals hold "
+        "for 2, 4 and 8 times the data together in 95% of studies)"
     )
     if helps is not None:
         words += f": lower by more than {matters}, {unless}"
@@ -233,7 +231,7 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
     if too_little:
         words += f": lower by less than {matters}, {unless}"
         rest = " and ".join(str(each) for each in FACTORS[len(too_little) :])
-        words += f". For {rest} times the data too little is known" * bool(rest)
+        words += f". For {rest} times the data it is uncertain" * bool(rest)
         return finding(Code.MORE_DATA_WILL_NOT_HELP, size, True, words)
     return finding(Code.MORE_DATA_HELPS, size, False, unknown + words)
 
@@ -281,8 +279,8 @@ def _overconfident(found: Found, tolerance: float) -> list[Finding]:
         return []
     size, confidence, right = found.confidence
     words = (
-        f"networks give their predictions a probability of {confidence:.2%} on unseen examples and "
-        f"are right in {right:.2%}: a difference of {percent(size)}"
+        f"on unseen examples networks give their predictions a probability of {confidence:.2%} on "
+        f"average and are right in {right:.2%}: a difference of {percent(size)}"
     )
     claimed = bool(size.low > tolerance)
     if claimed and found.reference is not None:
@@ -290,8 +288,8 @@ def _overconfident(found: Found, tolerance: float) -> list[Finding]:
             outputs = found.reference.predictions[0]
             t = temperature(outputs, found.reference.labels).estimate
             words += (
-                f". Log-probabilities divided by {t:.3g} and normalized again are calibrated "
-                "better (temperature scaling)"
+                f". To divide log-probabilities by {t:.3g} (temperature scaling) would calibrate "
+                "them better"
             )
         except InputError:
             pass  # no temperature calibrates them

@@ -6,7 +6,7 @@ from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any
 
 from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
-from jaxnet.diagnostics.measured import NOT_TRIED
+from jaxnet.diagnostics.measured import NOT_TRIED, promising
 from jaxnet.display import ACROSS, rounded
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.scores import SCORES
@@ -34,6 +34,10 @@ SHORT_NAMES = {
     "test": "test set,\nkept network",
     "use": "deployment\ndata",
 }
+AVOIDABLE = (
+    "training error minus the error of the best other method on unseen examples; 0 where no other "
+    "method errs less"
+)
 STEP_NAMES = {
     Code.HIGH_BIAS: "avoidable bias",
     Code.HIGH_VARIANCE: "generalization gap (variance)",
@@ -119,7 +123,10 @@ def lines(d: "Diagnosis") -> list[str]:
     for finding in (each for each in d.findings if each.code in ERROR_STEPS):
         judged = state(finding.size, d.tolerance, claimed=finding.claimed)
         found.append(f"{_row(STEP_NAMES[finding.code], finding.size)}  {judged}")
-    if d.dominance is not None:
+        if finding.code == Code.HIGH_BIAS and d.target_error is None and d.other_methods:
+            found.append(fill(f"  ({AVOIDABLE})", ACROSS, subsequent_indent="   "))
+    bias = next((each.size for each in d.findings if each.code == Code.HIGH_BIAS), None)
+    if d.dominance is not None and bias is not None and bias.estimate > 0:
         found.append(_row("generalization gap minus avoidable bias", d.dominance))
     for parts in (parts for parts in d.decompositions if parts.design == "partition"):
         found += [
@@ -178,7 +185,8 @@ def _next(d: "Diagnosis") -> list[str]:
     first = first_to_fix([finding.code for finding in d.findings if finding.claimed])
     if first is None or not claimed[first].remedies:
         return []
-    remedies = "; ".join(remedy.told for remedy in claimed[first].remedies[:3])
+    tried = promising(claimed[first].remedies)
+    remedies = "; ".join(remedy.told for remedy in tried[:3])
     return [
         fill(f"Try next: {remedies}", ACROSS, subsequent_indent="  "),
         fill(NOT_TRIED, ACROSS, initial_indent="  ", subsequent_indent="  "),
@@ -196,4 +204,6 @@ def _number(size: Estimate, form: Callable[[float], str]) -> str:
     center = f"{form(size.estimate):>7}"
     if size.refused is not None:
         return f"{center}  (no interval)"
+    if size.estimate == size.high == 0 > size.low:  # of which less than nothing counts as nothing
+        return center
     return f"{center}  ({form(size.low)} to {form(size.high)})"

@@ -542,11 +542,12 @@ def _attainable(references: Sequence[Reference], unseen: float) -> list[str]:
     for each in references:
         if each.attainable is None or each.attainable[0] > reached:
             continue
-        low, high = (f"{limit:.2%}" for limit in each.attainable)
+        low, high = (f"{min(limit, reached):.2%}" for limit in each.attainable)
         size = f"about {low}" if low == high else f"{low} to {high}"
         said.append(
-            f"{each.name} suggest that the smallest attainable error is {size}; that holds for "
-            "endless examples, so no claim rests on it"
+            f"by {each.name}, the smallest error that any method could reach is estimated as "
+            f"{size}; the estimate is exact only for infinitely many examples, so no finding uses "
+            "it"
         )
     return said
 

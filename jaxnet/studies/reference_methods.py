@@ -254,7 +254,10 @@ def reference_losses(
         if reference is not None:
             found.append(replace(reference, seconds=time.perf_counter() - began))
             logger.info(
-                "%s: judged on %d of %d examples", reference.name, reference.judged, len(table.y)
+                "%s: errors measured on %s of %s examples",
+                reference.name,
+                f"{reference.judged:,}",
+                f"{len(table.y):,}",
             )
     return tuple(found)
 

@@ -99,19 +99,14 @@ def cost(problem: Problem, design: Design, needs: Needs, devices: int) -> str:
     recipe, n = problem.recipe, problem.examples
     steps = recipe.epochs * problem.steps
     folds = (
-        f"{needs.folds} networks on all but one of {design.folds} folds of {n:,} examples and "
+        f"{needs.folds} that each leave out one of {design.folds} folds of the {n:,} examples, "
         if needs.folds
         else ""
     )
-    words = (
-        f"Training {needs.total} networks, {steps:,} steps each: {folds}{needs.wholes} on all {n:,}"
-    )
-    if needs.quarters:
-        words += (
-            f", {QUARTERS * needs.quarters} on quarters, {HALVES * needs.halves} on halves"
-            + f" and {len(SMALLER) * needs.smaller} on smaller parts" * bool(needs.smaller)
-            + f" of {design.divided:,}"
-        )
+    words = f"Training {needs.total} networks, {steps:,} steps each: {folds}{needs.wholes} on all"
+    words += "" if needs.folds else f" {n:,} examples"
+    if parts := needs.total - needs.folds - needs.wholes:
+        words += f", and {parts} on smaller parts (for the decomposition and for more data)"
     if jax.default_backend() != "cpu":
         return words
     seconds = max(1, round(operations(problem) * needs.total / CORE / devices))

@@ -337,8 +337,8 @@ def test_diagnose_measures_the_ladder_and_both_sizes(told):
     assert quarters.bias.refused is None
     assert found.ensemble.ensemble.estimate <= found.ensemble.member.estimate
     assert heard[0].startswith(
-        "Training 51 networks, 184 steps each: 16 networks on all but one of 8 folds of 1,438 "
-        "examples and 1 on all 1,438, 16 on quarters, 8 on halves and 10 on smaller parts of 1,438"
+        "Training 51 networks, 184 steps each: 16 that each leave out one of 8 folds of the 1,438 "
+        "examples, 1 on all, and 34 on smaller parts (for the decomposition and for more data)"
     )
 
 

@@ -71,8 +71,10 @@ def test_remedies_that_helped_more_often_come_first(monkeypatch):
     assert found[0].told == (
         "regularize: dropout (helped in 6 of 8 simulated problems, median gain 1.0 points)"
     )
-    assert found[3].told == "stop early (helped in none of 8 simulated problems)"
+    assert found[3].told == "stop early (did not help in any of 8 simulated problems)"
     assert found[4].told == found[4].words
+    assert measured.promising(found) == (*found[:3], *found[4:])
+    assert measured.promising(found[3:4]) == found[3:4]
 
 
 def test_the_first_remedy_of_a_finding_about_the_training_removes_its_cause(monkeypatch):

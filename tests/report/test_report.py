@@ -484,9 +484,8 @@ def test_a_result_without_claims_says_what_would_help(one):
         found, one / "figures"
     )
     found["findings"][0]["claimed"] = True
-    assert f"In this order, against {Code(found['findings'][0]['code']).words}:" in html_of(
-        found, one / "figures"
-    )
+    words = Code(found["findings"][0]["code"]).words
+    assert f"Against {words}, the most promising first:" in html_of(found, one / "figures")
     found["findings"][0]["remedies"] = []
     assert "the recipe has every remedy already that is known here" in html_of(
         found, one / "figures"

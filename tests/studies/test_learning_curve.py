@@ -139,7 +139,8 @@ def test_more_data_brings_no_gain_that_matters():
     assert found.code == "more_data_will_not_help"
     assert found.claimed
     assert found.size.high < 0.01
-    assert found.evidence.startswith("8 times the data would bring the error from 0.9")
+    assert found.evidence.startswith("the learning curve ends at an error of 0.9")
+    assert ", and with 8 times the data 0." in found.evidence
     assert "lower by less than 1 point, the smallest difference" in found.evidence
     assert found.evidence.endswith("unless the curve bends beyond the 16,000 examples measured")
 
@@ -147,17 +148,18 @@ def test_more_data_brings_no_gain_that_matters():
 def test_no_gain_is_claimed_as_far_as_it_is_certain():
     found = said(0.02 + 0.06 * (SAID_SIZES / 250) ** -0.7, tolerance=0.0125)
     assert (found.code, found.claimed) == ("more_data_will_not_help", True)
-    assert found.evidence.startswith("2 times the data would bring the error from 2.3")
-    assert found.evidence.endswith(". For 4 and 8 times the data too little is known")
+    assert found.evidence.startswith("the learning curve ends at an error of 2.3")
+    assert ", and with 2 times the data 2." in found.evidence
+    assert found.evidence.endswith(". For 4 and 8 times the data it is uncertain")
 
 
 def test_too_little_is_known_of_more_data():
     found = said(0.1 + 25 / SAID_SIZES)
     assert not found.claimed
     assert found.evidence.startswith(
-        "too little is known to say whether more data would lower the error by more than 2 points"
+        "it is uncertain whether more data would lower the error by more than 2 points"
     )
-    assert "8 times the data would bring the error from 10" in found.evidence
+    assert "the learning curve ends at an error of 10" in found.evidence
     refused = said(np.full(13, 0.5), spread=0)
     assert not refused.claimed
     assert "(the tolerance): the error has not begun to fall" in refused.evidence

@@ -45,7 +45,7 @@ def error_analysis(found: Diagnosis, path: Path) -> None:
     figure.subplots_adjust(0.8 / (5.2 * count), 0.15, 1 - 0.1 / (5.2 * count), 0.9, wspace=0.3)
     axes = np.atleast_1d(figure.subplots(1, count))
     percent, unit = error_unit(found.regression)
-    limit = (found.target_error or 0.0) + found.tolerance
+    limit = None if found.target_error is None else found.target_error + found.tolerance
     names = SHORT_NAMES if found.design == "cross-fitted" else PART_NAMES
     _ladder(axes[0], found.errors, limit, regression=found.regression, names=names)
     title = (
@@ -269,7 +269,7 @@ def spread(errors: Mapping[str, np.ndarray], path: Path) -> None:
 def _ladder(
     axes: Axes,
     errors: Mapping[str, Estimate],
-    limit: float,
+    limit: float | None,
     *,
     regression: bool,
     names: Mapping[str, str] = PART_NAMES,
@@ -279,8 +279,9 @@ def _ladder(
         color = TRAIN if place == 0 else VALIDATION
         draw_interval(axes, float(place), error, color, scale)
         axes.plot([place], [scale * error.estimate], "o", color=color, markersize=5, label="error")
-    axes.axhline(scale * limit, color=INK, linestyle=":", linewidth=1)
-    axes.text(-0.45, scale * limit, "target + tolerance", ha="left", va="bottom", fontsize=8)
+    if limit is not None:
+        axes.axhline(scale * limit, color=INK, linestyle=":", linewidth=1)
+        axes.text(-0.45, scale * limit, "target + tolerance", ha="left", va="bottom", fontsize=8)
     axes.set_xticks(range(len(errors)), [names[name] for name in errors])
     axes.set_xlim(-0.5, len(errors) - 0.5)
     axes.set_ylim(bottom=0)

@@ -44,7 +44,7 @@ def findings_html(result: Mapping[str, Any]) -> str:
 
 def _finding(found: Mapping[str, Any], tolerance: float) -> str:
     code = Code(found["code"])
-    state = "claimed" if found["claimed"] else state_of(found, tolerance)
+    state = "found" if found["claimed"] else state_of(found, tolerance)
     remedies = "; ".join(map(_remedy, found["remedies"])) if found["claimed"] else ""
     more = ""
     if remedies and code not in DATA_FINDINGS:
@@ -82,7 +82,7 @@ def state_of(found: Mapping[str, Any], tolerance: float) -> str:
 
 
 def checks(result: Mapping[str, Any]) -> dict[Code, str]:
-    """The state of every check: "claimed", "passed", "uncertain", "not applicable: why" or "not
+    """The state of every check: "found", "passed", "uncertain", "not applicable: why" or "not
     checked: why".
 
     Args:
@@ -96,7 +96,7 @@ def checks(result: Mapping[str, Any]) -> dict[Code, str]:
     for code in Code:
         if code in found:
             own = found[code]
-            states[code] = "claimed" if own["claimed"] else state_of(own, result["tolerance"])
+            states[code] = "found" if own["claimed"] else state_of(own, result["tolerance"])
         else:
             states[code] = _unmentioned(code, result)
     return states
@@ -140,7 +140,7 @@ def copies(result: Mapping[str, Any]) -> dict[str, Any]:
     lines = [f"**{result['verdict']}**", ""]
     for each in result["findings"]:
         code = Code(each["code"])
-        state = "claimed" if each["claimed"] else state_of(each, result["tolerance"])
+        state = "found" if each["claimed"] else state_of(each, result["tolerance"])
         severity = severity_of(code, claimed=each["claimed"])
         lines.append(f"- `{code.value}` ({severity}, {state}): {each['evidence']}")
     data = {"verdict": result["verdict"], "findings": result["findings"]}

@@ -99,6 +99,12 @@ def page(
         )
         return f'<p class="note">This is {first}.</p>{body}' if body and many > 1 else body
 
+    def of_trainings(body: str) -> str:
+        if result.get("design") != "cross-fitted":
+            return of_first(body)
+        whose = f"Means over the {result['members']} networks, each of which left out a fold"
+        return f'<p class="note">{whose}: "validation" is that fold.</p>{body}' if body else body
+
     own = sorted(path.stem for path in figures.glob("*.png") if path.stem not in PLACED)
     study = STUDIES.get(result["experiment"])
     about_study = (
@@ -116,7 +122,7 @@ def page(
         ERRORS: errors if study is None else "",
         "Try a row" if _of_table(result) else "Draw, and watch it think": playground,
         KEPT: "" if study is None else _numbers(result) + errors,
-        "Training curves": of_first(shown("curves") + shown("signals") + shown("augmented")),
+        "Training curves": of_trainings(shown("curves") + shown("signals") + shown("augmented")),
         CONFUSION: of_first(_confusion(result, figures)),
         "Predicted vs. true": of_first(shown("values")),
         "Mistakes": of_first(wrong),
@@ -199,7 +205,7 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
     """
     code, words = (
         first_to_fix([Code(finding["code"]) for finding in findings if finding["claimed"]]),
-        "In this order, against {}:",
+        "Against {}, the most promising first:",
     )
     if code is None:
         steps = [
@@ -228,10 +234,13 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
     remedies = next(finding["remedies"] for finding in findings if Code(finding["code"]) == code)
     if not remedies:
         return f"<p>{text(code.words)}: the recipe has every remedy already that is known here.</p>"
-    listed = "".join(f"<li>{text(_told(remedy))}</li>" for remedy in remedies)
+    first = [each for each in remedies if each.get("helped") != 0] or remedies
+    listed = "".join(f"<li>{text(_told(remedy))}</li>" for remedy in first)
+    others = "; ".join(each["words"] for each in remedies if each not in first)
+    less = f"Did not help in simulated problems of this kind: {others}. " if others else ""
     return (
         f'<p>{text(words.format(code.words))}</p><ol class="next">{listed}</ol>'
-        f'<p class="note">{text(NOT_TRIED)}</p>'
+        f'<p class="note">{text(less + NOT_TRIED)}</p>'
     )
 
 
