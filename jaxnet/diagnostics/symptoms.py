@@ -222,8 +222,7 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
     factor, then, size = helps or (too_little or gains)[-1]
     words = (
         f"the learning curve ends at an error of {now:.2%}, and with {factor} times the data "
-        f"{then.estimate:.2%} is predicted ({then.low:.2%} to {then.high:.2%}; such intervals hold "
-        "for 2, 4 and 8 times the data together in 95% of studies)"
+        f"{then.estimate:.2%} is predicted ({then.low:.2%} to {then.high:.2%})"
     )
     if helps is not None:
         words += f": lower by more than {matters}, {unless}"
@@ -288,8 +287,8 @@ def _overconfident(found: Found, tolerance: float) -> list[Finding]:
             outputs = found.reference.predictions[0]
             t = temperature(outputs, found.reference.labels).estimate
             words += (
-                f". To divide log-probabilities by {t:.3g} (temperature scaling) would calibrate "
-                "them better"
+                f". A softmax of the outputs divided by {t:.3g} would be calibrated better "
+                "(temperature scaling)"
             )
         except InputError:
             pass  # no temperature calibrates them

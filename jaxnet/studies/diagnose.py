@@ -545,9 +545,9 @@ def _attainable(references: Sequence[Reference], unseen: float) -> list[str]:
         low, high = (f"{min(limit, reached):.2%}" for limit in each.attainable)
         size = f"about {low}" if low == high else f"{low} to {high}"
         said.append(
-            f"by {each.name}, the smallest error that any method could reach is estimated as "
-            f"{size}; the estimate is exact only for infinitely many examples, so no finding uses "
-            "it"
+            f"a bound by {each.name} puts the smallest error that any method "
+            f"could reach at {size}; it is exact only for infinitely many examples, so no finding "
+            "uses it"
         )
     return said
 
