@@ -5,7 +5,7 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -112,8 +112,7 @@ def named(name: str) -> Model:
         InputError: where no such model has this name.
     """
     if found := VOTING.fullmatch(name):
-        outputs = cast(Outputs, found[3] or "classes")
-        return voting(named(found[1]), int(found[2]), outputs)
+        return voting(named(found[1]), int(found[2]), found[3] or "classes")
     if found := WITHOUT.fullmatch(name):
         return without_inputs(named(found[1]), ast.literal_eval(found[2]))
     return builtin.named(name)
