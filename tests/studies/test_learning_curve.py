@@ -130,8 +130,8 @@ def test_more_data_brings_a_gain():
     words = r"the learning curve ends at an error of 7\.4\d%, and with [248] times the data \d"
     assert re.match(words, found.evidence)
     assert found.evidence.endswith(
-        "2, 4 and 8 times together): lower by more than 0.5 points, the smallest difference that "
-        "matters (the tolerance), unless the curve bends beyond the 16,000 examples measured"
+        "%): lower by more than 0.5 points, the smallest difference that matters (the tolerance), "
+        "unless the curve bends beyond the 16,000 examples measured"
     )
 
 

@@ -86,7 +86,8 @@ def read_examples(
         unknown = refused_rows(found.x, schema.vocabulary)
         found = found._replace(refused=dict(sorted((unknown | found.refused).items())))
         if strict and found.refused:
-            raise InputError(f"{path}: {next(iter(found.refused.values()))}")
+            why = next(iter(found.refused.values()))
+            raise InputError(f"{path}: {why}; correct the file, or leave the row out")
     if found.refused and not len(found.usable):
         raise InputError(f"{path}: no row can be used; {found.refused[0]}")
     return found
