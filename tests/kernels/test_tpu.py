@@ -379,8 +379,11 @@ cells = {
     cell["id"]: "".join(cell["source"])
     for cell in json.loads(Path(sys.argv[1]).read_text())["cells"]
 }
-for cell in ("digits-recipe", "mnist-recipe", "population-recipe"):
-    exec(cells[cell], said)
+exec(cells["diagnosis"].splitlines()[0], said)  # its model and its recipe
+keys = jax.random.split(jax.random.key(1), 64)
+rates = replace(said["recipe"], learning_rate=np.geomspace(1e-4, 1.0, len(keys)))
+said |= dict(splits=jaxnet.load("digits"), keys=keys, rates=rates)
+said |= dict(image_model=jaxnet.mlp((256, 128)), image_recipe=jaxnet.Recipe(batch_size=128))
 
 
 def fit(implementation, model, splits, recipe):
@@ -532,8 +535,8 @@ def test_twice_the_chunk_does_not_fit_the_chip():
 
 
 def test_what_the_notebook_trains():
-    """Of experiments/colab.ipynb, its own models and recipes in the shapes of its data, on the one
-    chip of a TPU runtime.
+    """The model and the recipe of experiments/colab.ipynb for the digits, alone and as a population
+    of 64, and a network for MNIST, on the one chip of a TPU runtime.
     """
     implementations = ("xla", "resident") if resident_steps.VMAPS_INSIDE else ("xla",)
     found = run(NOTEBOOK, str(ROOT / "experiments/colab.ipynb"), *implementations)
