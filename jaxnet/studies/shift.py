@@ -393,7 +393,7 @@ def _find(
     return ShiftFound(
         name=shifted.name,
         kind=shifted.kind,
-        strength=shifted.strength,
+        strength=float(shifted.strength),
         alarms=tuple(share(size) for size in sizes),
         test=OutputTest.of(
             two_sample_test(reference.outputs, new, method="bbsd", key=key, level=level), run.schema
