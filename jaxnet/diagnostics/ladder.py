@@ -441,7 +441,7 @@ def _what(code: Code, steps: Steps) -> str:
 def _short(size: Estimate) -> str:
     if size.refused is not None:
         return f"{size.estimate:.2%} (no interval)"
-    if size.estimate == size.high == 0 > size.low:  # of which less than nothing counts as nothing
+    if size.cut_at_zero:
         return f"{size.estimate:.2%}"
     return f"{size.estimate:.2%} ({size.low:.2%} to {size.high:.2%})"
 

@@ -204,6 +204,6 @@ def _number(size: Estimate, form: Callable[[float], str]) -> str:
     center = f"{form(size.estimate):>7}"
     if size.refused is not None:
         return f"{center}  (no interval)"
-    if size.estimate == size.high == 0 > size.low:  # of which less than nothing counts as nothing
+    if size.cut_at_zero:
         return center
     return f"{center}  ({form(size.low)} to {form(size.high)})"

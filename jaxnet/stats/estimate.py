@@ -50,6 +50,13 @@ class Estimate:
         caution = f", {self.caution}" if self.caution else ""
         return f"{self.estimate:.4f} ({self.low:.4f} to {self.high:.4f}{caution})"
 
+    @property
+    def cut_at_zero(self) -> bool:
+        """Whether a number below 0 counts as 0, since what is less than nothing is nothing: then
+        the limits say no more.
+        """
+        return self.estimate == self.high == 0 > self.low
+
     def complement(self) -> "Estimate":
         """Return 1 minus this estimate, such as an error from an accuracy."""
         return Estimate(1 - self.estimate, 1 - self.high, 1 - self.low, self.refused, self.caution)
