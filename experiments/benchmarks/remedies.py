@@ -12,8 +12,10 @@ Findings about failed trainings are not among them, except for "not finished": p
 remedies.
 
 `before` and `after`: mean error in percent; for overconfidence, by how much the mean confidence
-exceeds the accuracy. `helped`: the gain is at least half a point and two standard errors over
-networks. `counts`: the problem is there, which is 5 points of what the finding is about.
+exceeds the accuracy. `gain`: before minus after; for overconfidence, by how much the mean
+confidence came closer to the accuracy, since too little confidence is no better than too much.
+`helped`: the gain is at least half a point and two standard errors over networks. `counts`: the
+problem is there, which is 5 points of what the finding is about.
 """
 
 import functools
@@ -224,7 +226,7 @@ def trials(name: str, networks: int) -> list[dict[str, str]]:
         if change is None:
             continue
         after = sizes(change, splits, fresh, networks, confidence=sure)
-        gain = before.mean() - after.mean()
+        gain = before.mean() - (abs(after.mean()) if sure else after.mean())
         error = float(np.sqrt((before.var(ddof=1) + after.var(ddof=1)) / networks))
         rows.append(
             {

@@ -97,7 +97,8 @@ class Remedy:
         helped: in how many problems with a known cause, of those of this kind, it helped; None
             where that was not measured. Nothing of this was tried on the data at hand.
         cases: the number of these problems.
-        gain: by how much it lowered the error where it helped, in the median.
+        gain: by how much it lowered `gain_of` where it helped, in the median, as a fraction.
+        gain_of: "error", or "overconfidence": mean confidence minus accuracy, without its sign.
     """
 
     of: Literal["Recipe", "Model", "Splits"]
@@ -108,11 +109,12 @@ class Remedy:
     helped: int | None = dataclasses.field(default=None, compare=False)
     cases: int | None = dataclasses.field(default=None, compare=False)
     gain: float | None = dataclasses.field(default=None, compare=False)
+    gain_of: str | None = dataclasses.field(default=None, compare=False)
 
     @property
     def told(self) -> str:
-        """The remedy in words, and how it did in problems with a known cause."""
-        return measured.told(self.words, self.helped, self.cases, self.gain)
+        """The remedy in words, and how it did in simulated problems."""
+        return measured.told(self.words, self.helped, self.cases, self.gain, self.gain_of)
 
 
 @dataclass(frozen=True)

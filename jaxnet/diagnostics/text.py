@@ -6,7 +6,7 @@ from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any
 
 from jaxnet.diagnostics.findings import DATA_FINDINGS, ERROR_STEPS, Code, first_to_fix
-from jaxnet.diagnostics.measured import NOT_TRIED, promising
+from jaxnet.diagnostics.measured import not_tried, promising
 from jaxnet.display import ACROSS, rounded
 from jaxnet.stats.estimate import Estimate
 from jaxnet.stats.scores import SCORES
@@ -185,11 +185,12 @@ def _next(d: "Diagnosis") -> list[str]:
     first = first_to_fix([finding.code for finding in d.findings if finding.claimed])
     if first is None or not claimed[first].remedies:
         return []
-    tried = promising(claimed[first].remedies)
-    remedies = "; ".join(remedy.told for remedy in tried[:3])
+    tried = promising(claimed[first].remedies)[:3]
+    remedies = "; ".join(remedy.told for remedy in tried)
+    untried = not_tried(remedy.cases for remedy in tried)
     return [
         fill(f"Try next: {remedies}", ACROSS, subsequent_indent="  "),
-        fill(NOT_TRIED, ACROSS, initial_indent="  ", subsequent_indent="  "),
+        fill(untried, ACROSS, initial_indent="  ", subsequent_indent="  "),
     ]
 
 

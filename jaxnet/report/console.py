@@ -14,7 +14,7 @@ from rich.table import Table
 from jaxnet.data import Dataset, Splits
 from jaxnet.data.schema import Schema
 from jaxnet.diagnostics import Estimate, Ladder
-from jaxnet.diagnostics.measured import NOT_TRIED
+from jaxnet.diagnostics.measured import not_tried
 from jaxnet.diagnostics.text import interval_notes
 from jaxnet.display import rounded, visible
 from jaxnet.engine.prediction import ClassMetrics, LabelMetrics, Metrics
@@ -367,7 +367,7 @@ def result(
     claimed = [finding for finding in ladder.findings if finding.claimed]
     if claimed and claimed[0].remedies:
         say("try next: " + "; ".join(remedy.told for remedy in claimed[0].remedies))
-        say(NOT_TRIED)
+        say(not_tried(remedy.cases for remedy in claimed[0].remedies))
 
 
 def _errors(metrics: Mapping[str, Metrics], scores: Mapping[str, Scores]) -> list[Estimate]:

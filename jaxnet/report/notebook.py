@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from jaxnet.core.run import Run
 from jaxnet.diagnostics import Diagnosis, Estimate
-from jaxnet.diagnostics.measured import NOT_TRIED
+from jaxnet.diagnostics.measured import not_tried
 from jaxnet.diagnostics.text import interval_notes, networks, part_names
 from jaxnet.population.result import Population
 from jaxnet.report import figures
@@ -72,7 +72,8 @@ def of_diagnosis(found: Diagnosis) -> str:
     ]
     for finding in claimed:
         remedies = "; ".join(remedy.told for remedy in finding.remedies)
-        more = f"<br>Try next: {text(remedies)}. {NOT_TRIED}" if remedies else ""
+        untried = not_tried(remedy.cases for remedy in finding.remedies)
+        more = f"<br>Try next: {text(remedies)}. {untried}" if remedies else ""
         parts.append(f"<p><b>{text(finding.code.words)}</b>: {text(finding.evidence)}{more}</p>")
     if others:
         items = "".join(

@@ -69,12 +69,31 @@ def test_remedies_that_helped_more_often_come_first(monkeypatch):
     assert [each.field for each in found[3:]] == ["patience", "augmentation"]  # none, not measured
     assert (found[0].helped, found[0].cases, found[0].gain) == (6, 8, 0.01)
     assert found[0].told == (
-        "regularize: dropout (helped in 6 of 8 simulated problems, median gain 1.0 points)"
+        "regularize: dropout (helped in 6 of 8 simulated problems, median: error 1.0 points lower)"
     )
     assert found[3].told == "stop early (did not help in any of 8 simulated problems)"
     assert found[4].told == found[4].words
     assert measured.promising(found) == (*found[:3], *found[4:])
     assert measured.promising(found[3:4]) == found[3:4]
+
+
+def test_what_a_remedy_lowers_is_named_with_its_gain():
+    found = left(Code.OVERCONFIDENT)[0]
+    assert found.gain_of == "overconfidence"
+    assert "median: confidence 8.5 points closer to accuracy)" in found.told
+    assert "Simulated problems are" in measured.not_tried([found.cases])
+    assert measured.not_tried([None]) == measured.NOT_TRIED
+
+
+def test_confidence_that_falls_below_the_accuracy_is_no_gain(monkeypatch):
+    """From 4 points above the accuracy to 13 below it is a loss of 9."""
+    told = iter([4.0, -13.0])  # without the remedy, and with it
+    monkeypatch.setattr(remedies, "sizes", lambda *_, **__: np.full(4, next(told)))
+    monkeypatch.setattr(
+        remedies, "tried", lambda remedy, now, *_: now if remedy.field == "patience" else None
+    )
+    row = remedies.trials("5 classes, 200 rows, too sure", 4)[0]
+    assert (row["gain"], row["helped"]) == ("-9.00", "no")
 
 
 def test_the_first_remedy_of_a_finding_about_the_training_removes_its_cause(monkeypatch):

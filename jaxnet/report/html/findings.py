@@ -45,7 +45,7 @@ def findings_html(result: Mapping[str, Any]) -> str:
 def _finding(found: Mapping[str, Any], tolerance: float) -> str:
     code = Code(found["code"])
     state = "found" if found["claimed"] else state_of(found, tolerance)
-    remedies = "; ".join(map(_remedy, found["remedies"])) if found["claimed"] else ""
+    remedies = "; ".join(map(remedy_in_words, found["remedies"])) if found["claimed"] else ""
     more = ""
     if remedies and code not in DATA_FINDINGS:
         more = f'<p class="note">Try: {text(remedies)}.</p>'
@@ -58,9 +58,10 @@ def _finding(found: Mapping[str, Any], tolerance: float) -> str:
     )
 
 
-def _remedy(remedy: Mapping[str, Any]) -> str:
-    """A remedy and how it did; older files do not have the numbers."""
-    return told(remedy["words"], *(remedy.get(name) for name in ("helped", "cases", "gain")))
+def remedy_in_words(remedy: Mapping[str, Any]) -> str:
+    """A remedy, as a dict, and how it did; older files do not have the numbers."""
+    names = ("helped", "cases", "gain", "gain_of")
+    return told(remedy["words"], *(remedy.get(name) for name in names))
 
 
 def state_of(found: Mapping[str, Any], tolerance: float) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from jaxnet.diagnostics.findings import ERROR_STEPS, Code, first_to_fix
-from jaxnet.diagnostics.measured import NOT_TRIED, told
+from jaxnet.diagnostics.measured import not_tried
 from jaxnet.diagnostics.text import CROSS_FITTED_NAMES, PART_NAMES, interval_notes
 from jaxnet.display import rounded
 from jaxnet.report import tables
 from jaxnet.report.html import studies
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
-from jaxnet.report.html.findings import copies, findings_html
+from jaxnet.report.html.findings import copies, findings_html, remedy_in_words
 from jaxnet.stats.bias_variance import TERMS
 from jaxnet.stats.scores import SCORES
 from jaxnet.studies.measures import Unit, unit_of
@@ -235,18 +235,13 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
     if not remedies:
         return f"<p>{text(code.words)}: the recipe has every remedy already that is known here.</p>"
     first = [each for each in remedies if each.get("helped") != 0] or remedies
-    listed = "".join(f"<li>{text(_told(remedy))}</li>" for remedy in first)
+    listed = "".join(f"<li>{text(remedy_in_words(remedy))}</li>" for remedy in first)
     others = "; ".join(each["words"] for each in remedies if each not in first)
     less = f"Did not help in simulated problems of this kind: {others}. " if others else ""
     return (
         f'<p>{text(words.format(code.words))}</p><ol class="next">{listed}</ol>'
-        f'<p class="note">{text(less + NOT_TRIED)}</p>'
+        f'<p class="note">{text(less + not_tried(each.get("cases") for each in remedies))}</p>'
     )
-
-
-def _told(remedy: dict[str, Any]) -> str:
-    """A remedy and how it did; older files do not have the numbers."""
-    return told(remedy["words"], *(remedy.get(name) for name in ("helped", "cases", "gain")))
 
 
 def _numbers(result: dict[str, Any]) -> str:
