@@ -1,11 +1,13 @@
-"""Does a search that learns from its trials find better hyperparameters? Optuna asks for a batch,
-one program trains it.
+"""Example script: Optuna proposes learning rates, weight decays and dropout rates, and jaxnet
+trains each batch of them as one population.
 
     pip install optuna
     python -m experiments.ask_and_tell --rounds 8 --batch 16
 
-An example of a population inside another library's loop: every round is one call of fit_population,
-and since its shapes stay the same, nothing is compiled after the first.
+Optuna learns from the validation losses of earlier batches what to propose next; the network with
+the lowest one is judged on the test set. This is how to use a population inside another library's
+loop: every round is one call of fit_population, and since its shapes stay the same, nothing is
+compiled after the first.
 """
 
 import logging
@@ -16,15 +18,18 @@ import jax
 import numpy as np
 
 import jaxnet
-from jaxnet.cli import AskOptions, run_command, together, wanted
-from jaxnet.report import console
+from jaxnet import cli, progress
+from jaxnet.cli.commands import lines_of
 
 SPACE = {"learning_rate": (1e-4, 1.0), "weight_decay": (1e-4, 1.0), "dropout": (0.0, 0.6)}
 
 
-def search(options: AskOptions) -> None:
+def search(options: "cli.AskOptions") -> None:
     """Asks, trains, tells; then says the test error of the best."""
-    optuna = wanted("optuna")
+    from jaxnet.report import console
+
+    logging.getLogger("jaxnet").addHandler(console.LogPrinter())
+    optuna = cli.wanted("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     splits = jaxnet.load(options.dataset, data_dir=options.data_dir)
     keys = jax.random.split(jax.random.key(options.seed), options.batch)
@@ -33,6 +38,7 @@ def search(options: AskOptions) -> None:
     study, best, lowest = optuna.create_study(sampler=sampler), None, np.inf
     fixed: dict[str, Any] = {"optimizer": "adamw"}
     for number in range(options.rounds):
+        progress.phase(f"asking Optuna for batch {number + 1} of {options.rounds}")
         trials = [study.ask() for _ in range(options.batch)]
         for name, (low, high) in SPACE.items():
             asked = [trial.suggest_float(name, low, high, log=low > 0) for trial in trials]
@@ -54,5 +60,8 @@ def search(options: AskOptions) -> None:
 
 
 if __name__ == "__main__":
-    logging.getLogger("jaxnet").addHandler(console.LogPrinter())
-    sys.exit(run_command("ask_and_tell", AskOptions, __doc__, together("ask_and_tell", search)))
+    with progress.command(
+        lines_of(sys.argv[1:])
+    ):  # before the imports of jaxnet, which take longest
+        work = cli.together("ask_and_tell", search)
+        sys.exit(cli.run_command("ask_and_tell", cli.AskOptions, __doc__, work))

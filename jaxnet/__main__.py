@@ -7,15 +7,18 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import wrap
 
 # Read before anything heavy is imported, so that a run can say how long that took.
 BEGAN = time.perf_counter()
 
 from jaxnet.cli.commands import questions, run  # noqa: E402
+from jaxnet.display import ACROSS  # noqa: E402
 from jaxnet.errors import near  # noqa: E402
 
 START = "jaxnet digits"
 EXAMPLES = ("ask_and_tell",)  # scripts of a checkout that are no command
+INDENT = 25  # column where the question of a command begins
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,16 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     print()
     for name, question in known.items():
-        print(f"  jaxnet {name:16}{question}")
-    for name, question in _examples().items():
-        print(f"  python -m experiments.{name}   {question}")
+        _print_item(f"  jaxnet {name}", question)
+    for name, words in _examples().items():
+        print(f"\n  python -m experiments.{name}")
+        _print_item("", words)
     print(f"\nto start, a few seconds: {START}\nthe options of each: --help")
     print("in Python: import jaxnet; help(jaxnet.fit)")
     return 0
 
 
+def _print_item(name: str, words: str) -> None:
+    """Print a name and, beside it, what it is for."""
+    first, *others = wrap(words, ACROSS - INDENT)
+    print(f"{name:{INDENT}}{first}", *(" " * INDENT + line for line in others), sep="\n")
+
+
 def _examples() -> dict[str, str]:
-    """The question of each script of a checkout that is no command, where there is a checkout."""
+    """What each script of a checkout does that is no command, where there is a checkout."""
     found = importlib.util.find_spec("experiments")
     if found is None or found.origin is None:
         return {}
@@ -64,7 +74,7 @@ def _examples() -> dict[str, str]:
         for path in paths
         if path.exists()
     }
-    return {name: f"{doc.split('?')[0]}?" for name, doc in docs.items() if doc}
+    return {name: " ".join(doc.split("\n\n")[0].split()) for name, doc in docs.items() if doc}
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ PACED_AFTER = 4.0  # seconds to wait there for the pace of a phase that may lear
 LINE_EVERY = 30.0  # seconds between two lines in a file
 SECONDS_UP_TO = 100  # longer times are given in minutes
 COMPILING = ("compiling", "usually 2 to 30 s")
+WRITING = ("drawing figures and writing the page", "usually a few seconds")
 
 Write = Callable[[str], None]
 
@@ -52,7 +53,7 @@ class _Phase:
         parts = [
             self.detail,
             f"{self.share:.0%}" if 0 < self.share < 1 else "",
-            elapsed(now - self.began),
+            elapsed(now - self.began) + " so far" * (left is None),
             self.usual if left is None else f"about {duration(left)} left",
         ]
         return f"{self.words}: {', '.join(part for part in parts if part)}"

@@ -15,6 +15,7 @@ from jaxnet.core.training import EpochMetrics
 from jaxnet.data import Splits
 from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError
+from jaxnet.progress import WRITING, phase
 from jaxnet.runtime.files import plain, write_json, write_text
 from jaxnet.studies.comparison import Compared, Comparison
 
@@ -40,6 +41,7 @@ def read_runs(paths: Sequence[Path], data_dir: Path | None = None) -> list[Compa
     read: dict[str, Splits] = {}
     runs = []
     for name, each in zip(_names(paths), finished, strict=True):
+        phase(f"reading {name} and its data", "usually a few seconds")
         data = repr([each.about.get(option) for option in DATA_OPTIONS])
         if data not in read:
             read[data] = read_data(each, data_dir)
@@ -77,6 +79,7 @@ def write_comparison(
     from jaxnet.report import figures
     from jaxnet.report.html.comparison import page
 
+    phase(*WRITING)
     figures.comparison_of_runs(found, histories, out / "figures")
     result = {
         "experiment": "compare",

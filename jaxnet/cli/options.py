@@ -112,7 +112,8 @@ class DataOptions:
 
     dataset: str = "digits"
     """digits; mnist or another data set of TensorFlow Datasets; a table (.csv, .tsv, .txt, .csv.gz,
-    .parquet, .xlsx), arrays (.npz), or a folder of images
+    .parquet, .xlsx), arrays (.npz), or a folder of images. The word --dataset may be left out if it
+    comes first
     """
     data_dir: Path | None = None
     """folder of TensorFlow Datasets, or with the four files of mnist"""
@@ -491,17 +492,17 @@ class AskOptions:
     """Every option of a search in which Optuna chooses the trials."""
 
     dataset: str = "digits"
-    """as in the other experiments"""
+    """what to learn from, as `jaxnet train` takes it"""
     data_dir: Path | None = None
-    """where it is, for data sets that need it"""
+    """folder of TensorFlow Datasets, or with the four files of mnist"""
     hidden: tuple[int, ...] = (64, 32)
     """widths of the hidden layers"""
     epochs: int = 10
-    """random seed of every training"""
+    """passes over the training set"""
     rounds: int = 8
-    """how often Optuna is asked"""
+    """number of batches"""
     batch: int = 16
-    """trials it is asked for at once"""
+    """number of trials that Optuna proposes at once, and that train together"""
     seed: int = 0
     """random seed of training and search"""
     coordinator: str | None = None

@@ -47,7 +47,7 @@ from jaxnet.engine.prediction import (
 )
 from jaxnet.models.model import Model, describe
 from jaxnet.population.scheduler import Progress
-from jaxnet.progress import of_population, phase
+from jaxnet.progress import WRITING, of_population, phase
 from jaxnet.report import console, tensorboard
 from jaxnet.runtime import files, processes
 from jaxnet.runtime.timing import Timer
@@ -361,7 +361,7 @@ def write(
     """
     from jaxnet.report.html import run as run_page
 
-    phase("drawing figures and writing the page", "usually a few seconds")
+    phase(*WRITING)
     out, splits, run = setup.out, setup.splits, runs[0]
     figures = out / "figures"
     shown = run if history is None else replace(run, history=history)

@@ -131,18 +131,22 @@ def learning_curve(curve: LearningCurve, at: Sequence[int], reach: Sequence[Esti
 
 
 def shift(found: ShiftStudy) -> list[str]:
-    """A row with alarms, size and error for each shift, and the verdict."""
+    """For each shift a row with the share of batches that raise an alarm, then one with its size
+    and the errors, and the verdict.
+    """
     head = f"{'alarms in batches of':22s}" + "".join(f"{size:>7,}" for size in found.sizes)
-    lines = [f"{head}{'size':>8s}{'error':>9s}  estimated without labels"]
+    alarms = [
+        f"{each.name:22s}" + "".join(f"{share:>7.0%}" for share in each.alarms)
+        for each in found.shifts
+    ]
+    errors = []
     for each in found.shifts:
         estimated = each.estimated_error
         words = "refused" if estimated.refused else _percent(estimated)
-        shares = "".join(f"{share:>7.0%}" for share in each.alarms)
-        lines.append(
-            f"{each.name:22s}{shares}{each.test.size.estimate:>8.3f}{each.error.estimate:>9.2%}  "
-            f"{words}"
-        )
-    return [*lines, found.verdict]
+        size = each.test.size.estimate
+        errors.append(f"{each.name:22s}{size:>8.3f}{each.error.estimate:>9.2%}{words:>30s}")
+    below = f"{'':22s}{'size':>8s}{'error':>9s}{'estimated without labels':>30s}"
+    return [head, *alarms, "", below, *errors, "", found.verdict]
 
 
 def _percent(size: Estimate) -> str:

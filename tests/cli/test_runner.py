@@ -1045,4 +1045,4 @@ def test_the_package_says_what_there_is(here, tmp_path):
     assert all(f"  jaxnet {name.replace('_', '-')} " in done.stdout for name in names)
     assert "to start, a few seconds: jaxnet digits\n" in done.stdout
     if here:
-        assert "  python -m experiments.ask_and_tell " in done.stdout
+        assert "  python -m experiments.ask_and_tell\n" in done.stdout

@@ -57,7 +57,7 @@ def test_a_file_gets_a_line_for_each_phase_and_one_every_30_seconds(clock, monke
     after(0.5)
     assert not lines  # it may be over at once
     after(0.6)
-    assert lines == ["starting: 1 s, usually a few seconds"]
+    assert lines == ["starting: 1 s so far, usually a few seconds"]
     progress.phase("training")
     progress.report(share=0.1, detail="1 of 10 networks")
     after(0.9)
@@ -97,8 +97,8 @@ def test_a_terminal_has_one_line_below_what_is_printed(monkeypatch):
     assert sys.stdout is out
     assert progress._display is None
     shown = [ESCAPES.sub("", line) for line in re.split("[\r\n]+", said)]
-    assert {"starting: 0 s, usually a few seconds", error} <= {*shown}
-    assert "compiling é\\n: 0 s, usually 2 to 30 s"[:40] in shown
+    assert {"starting: 0 s so far, usually a few seconds"[:40], error} <= {*shown}
+    assert "compiling é\\n: 0 s so far, usually 2 to 30 s"[:40] in shown
     assert said.endswith("\r\x1b[1A\x1b[2K")  # nothing is left
     assert said.count("\x1b[?25h") == 2  # the cursor is never hidden for long
 

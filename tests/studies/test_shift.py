@@ -65,6 +65,9 @@ def test_the_study_says_what_is_found_and_what_it_costs(studied):
     mild = none["estimated_error"]
     assert mild["low"] <= none["error"]["estimate"] <= mild["high"]
     assert result(folder)["verdict"] in said
+    head = "alarms in batches of       10     20     50    100\n"
+    tables = said[said.index(head) : said.index(result(folder)["verdict"])]
+    assert max(map(len, tables.splitlines())) <= 80
     assert {"power.png", "estimated_errors.png", "unlike.png"} <= {
         path.name for path in (folder / "figures").iterdir()
     }

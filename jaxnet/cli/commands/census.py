@@ -1,4 +1,4 @@
-"""What is each training example worth, and which labels are wrong?
+"""What is each training example worth, and which labels are wrong (512 networks)?
 
     jaxnet census FILE.csv --label COLUMN
     jaxnet census digits --members 128        fewer networks: faster, and less certain
@@ -16,6 +16,8 @@ both halves of the networks show to be wrong, with an empty column for the corre
 train --corrections reads it once that is filled in. Rows are numbered within their part of the
 split. The network of the folder is trained on all examples of training and validation set; the test
 set is used once, for its error. With --resume, or the same --out, an interrupted census goes on.
+
+`jaxnet labels` is a quicker check of the labels alone, with 16 networks.
 """
 
 from collections.abc import Sequence

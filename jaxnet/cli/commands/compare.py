@@ -20,6 +20,7 @@ from jaxnet.cli.compared import read_runs, write_comparison
 from jaxnet.cli.options import CompareOptions
 from jaxnet.cli.run_folder import RUNS, begin
 from jaxnet.errors import InputError
+from jaxnet.progress import phase
 from jaxnet.report import console
 from jaxnet.runtime.devices import use_platform
 from jaxnet.runtime.files import check_folder, then, writing
@@ -36,6 +37,7 @@ def work(options: CompareOptions) -> dict[str, Any]:
         keep_programs()
     check_folder(options.out or RUNS)
     runs = read_runs(options.runs, options.data_dir)
+    phase("comparing the runs", "usually a few seconds")
     found = compare_runs(runs)
     about = {"runs": [run.name for run in runs]}
     out, _ = begin("compare", about, options.out, resume=False)

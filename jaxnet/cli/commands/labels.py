@@ -1,13 +1,18 @@
-"""Which labels of a data set are wrong, and how many? And can the network's confidences be
-believed?
+"""Which labels are probably wrong (a quick check with 16 networks)?
 
-    jaxnet labels                 or --dataset mnist, a table, a folder of images
-    jaxnet labels --members 32 --most 200
+    jaxnet labels FILE.csv --label COLUMN
+    jaxnet labels digits --members 32 --most 200
 
-Networks are trained on three of four folds, so that each training example is new to a quarter of
-them; one more on all examples, which is the network of the folder. Writes labels.csv, the most
-doubtful labels first, with the probability that each is wrong and an empty column for the corrected
-one, and of images figures/doubtful.png. Rows are numbered within their part of the split.
+The training set is divided into four folds. Each network is trained on three of them, so every
+training label is judged by the quarter of the networks that did not train on it. Reports how many
+training labels are wrong at least, and whether the networks are as often right as they are
+confident (calibration). Writes labels.csv, the most doubtful labels first, with the probability
+that each is wrong and an empty column for the corrected label, and for images figures/doubtful.png.
+Rows are numbered from 0 within the training, validation or test set. The folder also holds one more
+network, which is trained on the whole training set.
+
+`jaxnet census` trains 512 networks, and also reports what each example is worth, which ones are
+memorized, and where the error is higher than elsewhere.
 """
 
 from collections.abc import Sequence

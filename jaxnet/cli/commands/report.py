@@ -19,6 +19,7 @@ from jaxnet.cli.run_folder import newest_finished, result
 from jaxnet.cli.saved_run import read_data, read_run
 from jaxnet.engine.prediction import predict
 from jaxnet.errors import InputError, near_path
+from jaxnet.progress import WRITING, phase
 from jaxnet.report import console
 from jaxnet.runtime.devices import use_platform
 from jaxnet.runtime.files import check_folder, write_text, writing
@@ -59,11 +60,13 @@ def _comparison(found: dict[str, Any], folder: Path) -> str:
 def _run(options: ReportOptions, folder: Path, found: dict[str, Any]) -> str:
     from jaxnet.report.html.run import html
 
+    phase("reading the run and its data", "usually a few seconds")
     finished = read_run(folder)
     splits = read_data(finished, options.data_dir)
     outputs = np.asarray(predict(finished.model, finished.run, splits.test.x))
     if found.get("members", 1) > 1:
         console.say("the page shows the network of the folder, and numbers of all networks")
+    phase(*WRITING)
     return html(found, finished.model, (finished.run,), splits, outputs, folder / "figures")
 
 
