@@ -32,6 +32,7 @@ Kind = Literal[
     "decay",
     "smoothing",
     "dropout",
+    "together",
     "schedule",
     "augmentation",
     "normalization",
@@ -360,6 +361,36 @@ def _dropout(now: Now) -> list[Candidate]:
     return [now.with_recipe(f"dropout {rate:g}", "dropout", dropout=rate) for rate in DROPOUTS]
 
 
+def _together(now: Now) -> list[Candidate]:
+    """Dropout in a network that is wider, and trained longer and at a higher learning rate: changes
+    of which each alone may gain nothing.
+
+    References:
+        Srivastava et al. 2014, appendix A (what a network with dropout needs besides).
+    """
+    recipe, down = now.recipe, _blamed(now.findings)[1]
+    if is_finished(recipe.optimizer) or down or not _value(recipe.learning_rate) > 0:
+        return []
+    if is_linear(network_of(now.model)):
+        return []
+    rate, epochs = RATE_FACTORS[0] * _value(recipe.learning_rate), EPOCH_FACTORS[-1] * recipe.epochs
+    others = (
+        f"hidden layers {WIDTH_FACTOR} x as wide, {epochs} epochs ({EPOCH_FACTORS[-1]} x) and "
+        f"learning rate {rate:.2g} ({_short(RATE_FACTORS[0])} x)"
+    )
+    return [
+        replace(
+            wider,
+            name=f"{each.name}, {others}",
+            kind="together",
+            recipe=replace(each.recipe, epochs=epochs, learning_rate=rate),
+        )
+        for each in _dropout(now)
+        if each.recipe.dropout > 0
+        for wider in _wider(replace(now, way=each))
+    ]
+
+
 def _schedule(now: Now) -> list[Candidate]:
     if is_finished(now.recipe.optimizer):
         return []
@@ -491,6 +522,7 @@ KINDS: tuple[Callable[[Now], list[Candidate]], ...] = (
     _early_stopping,
     _deeper,
     _shallower,
+    _together,
     _longest,
     _labels,
     _columns,

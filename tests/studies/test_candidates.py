@@ -54,14 +54,23 @@ def test_the_digits_have_many_candidates_and_few_programs(digits):
         for each, recipe in zip(tried, with_equal_structure(tried), strict=True)
     }
     # one each: rates with decay and smoothing; 3 lengths; dropout; augmentation; schedule; early
-    # stopping; 5 models
-    assert len(programs) == 1 + 3 + 4 + len(OF_MODEL)
+    # stopping; dropout with all that it needs; 5 models
+    assert len(programs) == 1 + 3 + 5 + len(OF_MODEL)
 
 
-def test_each_candidate_changes_one_thing(digits):
+def test_each_candidate_changes_one_thing_or_what_dropout_needs_besides(digits):
     names = {field.name for field in fields(Recipe)}
     now = current(jaxnet.mlp((16, 8)), RECIPE)
-    for each in candidates(now.model, RECIPE, digits):
+    tried = candidates(now.model, RECIPE, digits)
+    assert [(each.model, each.recipe, each.votes) for each in tried if each.kind == "together"] == [
+        (
+            jaxnet.mlp((32, 16)),
+            replace(RECIPE, dropout=rate, epochs=40, learning_rate=pytest.approx(0.009)),
+            1,
+        )
+        for rate in (0.2, 0.5)
+    ]
+    for each in (each for each in tried if each.kind != "together"):
         changed = {name for name in names if getattr(each.recipe, name) != getattr(RECIPE, name)}
         assert len(changed) == (each.kind not in {*OF_MODEL, "ensemble"})
         assert (each.model != now.model) == (each.kind in OF_MODEL)
@@ -126,6 +135,7 @@ def test_values_in_columns_have_no_smoothing_and_no_augmentation():
     splits = jaxnet.split(x, x[:, 0], seed=0)
     kinds = set(by_kind(candidates(jaxnet.mlp((4,)), RECIPE, splits)))
     assert not kinds & {"smoothing", "augmentation", "class weights", "shallower"}
+    assert "together" in kinds
 
 
 def test_what_is_there_is_taken_away_or_made_stronger(digits):
