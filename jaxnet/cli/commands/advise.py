@@ -5,8 +5,9 @@
 
 Trains changes of the recipe of the options beside it, all on the same folds of the examples: other
 learning rates and schedules, longer trainings, other sizes, normalization, weight decay, dropout,
-label smoothing, augmentation of images, early stopping, class weights and an ensemble of 8
-networks, as far as they apply. Columns of a table that do not matter are left out, and so are
+dropout in a wider network that is trained longer and at a higher rate, label smoothing,
+augmentation of images, early stopping, class weights and an ensemble of 8 networks, as far as they
+apply. Columns of a table that do not matter are left out, and so are
 labels that are likely wrong, where there are many, and values that are far from predicted ones. The
 command reports what each change gains on examples that its networks have not seen, with 95%
 intervals that allow for the choice of the best. Changes that fall behind are dropped early. The
