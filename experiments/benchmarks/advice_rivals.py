@@ -65,6 +65,7 @@ def main() -> int:
         splits = mnist(options.data_dir) if name == "MNIST" else table(name, seed)
         recipe = replace(RECIPE, learning_rate=3e-3 * factor)
         append(options.table, [{"case": case, **compared(splits, recipe, seed)}], FIELDS)
+        jax.clear_caches()  # a system maps only so many compiled programs at a time
         print(case, flush=True)
     report(options.table)
     return 0
