@@ -8,9 +8,10 @@ its default settings draw from the space of the changes that advice tries: learn
 tenth to 10 times, 1 to 10 times as many epochs, hidden layers half to twice as wide, one more or
 one less, dropout, label smoothing and weight decay. Each trial is one training on the training set,
 judged on the validation set; there are as many trials as advice of at most 5 rounds trained
-networks. A search stops at no tolerance, so advice has one of 0.2 points. Then 8 networks of each method's recipe are trained on the training set, with the same
-keys, those of advice with the labels, weights and standardization that it hands over, and their
-mean error on the test set is what counts.
+networks. A search stops at no tolerance, so advice has one of 0.2 points. Then 8 networks of each
+method's recipe are trained on the training set, with the same keys, those of advice with the
+labels, weights and standardization that it hands over, and their mean error on the test set is what
+counts.
 
 Data sets: the first 5,000 images of MNIST, judged on its 10,000, and five generated tables of 1,250
 rows, judged on 5,000 others. With "rate / 100" the recipe that all begin with has a hundredth of
