@@ -84,6 +84,17 @@ class Round:
         """The adopted candidate; else the one with the largest gain."""
         return self.tried[self.best]
 
+    @property
+    def shorter(self) -> Tried | None:
+        """The largest gain that is surely above 0 of a candidate whose training takes at most half
+        as long as that of the adopted one; None where there is none.
+        """
+        if not self.adopted:
+            return None
+        most = self.leader.cost / 2
+        found = [each for each in self.tried if each.verdict == HELPS and each.cost <= most]
+        return max(found, key=lambda each: each.gain.estimate, default=None)
+
 
 @dataclass(frozen=True)
 class MoreData:

@@ -30,7 +30,7 @@ from jaxnet.studies.advice import Advice, Round
 from jaxnet.studies.advice_round import Decided, groups_of
 from jaxnet.studies.candidates import current
 from jaxnet.studies.design import MANY, design_of
-from jaxnet.studies.measures import FEWEST, is_labeled, measure_of, target_of
+from jaxnet.studies.measures import FEWEST, Unit, is_labeled, measure_of, target_of
 from jaxnet.studies.more_data import measure_more_data
 from jaxnet.studies.networks import Networks, standardized_anew
 from jaxnet.studies.rounds import MOST_ROUNDS, Course, run_rounds
@@ -163,6 +163,7 @@ def advise(
     now, whole = last.networks.recipes[last.used], last.networks.whole(last.used)
     given, weights = handed_over(splits, whole.lesson, balance=now.balance)
     model, run = as_one(whole.model, whole.networks)
+    reported = tuple(map(_round, course.rounds))
     return Advice(
         recipe=now.recipe,
         model=whole.model,
@@ -170,7 +171,7 @@ def advise(
         weights=weights,
         votes=now.votes,
         gain=course.gain,
-        rounds=tuple(map(_round, course.rounds)),
+        rounds=reported,
         tolerance=tolerance,
         trainings=course.trainings,
         regression=not splits.counted,
@@ -178,6 +179,7 @@ def advise(
         notes=(
             *design.notes,
             *_notes_on_measure(networks),
+            *(on_time(each, networks.measure.unit) for each in reported if each.shorter),
             *_notes(course, groups_of(pool)),
             *told(whole.lesson, pool),
             *([] if seconds is None else [f"to keep within {seconds:g} s, {NO_DATA}"]),
@@ -254,6 +256,21 @@ def _notes_on_measure(networks: Networks) -> list[str]:
             f"Give it {cure}"
         )
     return notes
+
+
+def on_time(found: Round, unit: Unit) -> str:
+    """Say what else helps in a round and takes less time to train.
+
+    Args:
+        found: the round, which adopted a change that takes longer.
+        unit: how gains are said.
+    """
+    other, most = found.shorter, found.leader.cost
+    assert other is not None
+    return (
+        f"{other.name} helps too, by {unit.difference(other.gain, found.level)}, and trains "
+        f"{other.cost:.1f} times as long as the current recipe, not {most:.1f} times"
+    )
 
 
 def _notes(course: Course, group_of: Int[np.ndarray, " examples"] | None) -> list[str]:

@@ -386,7 +386,7 @@ def _together(now: Now) -> list[Candidate]:
             recipe=replace(each.recipe, epochs=epochs, learning_rate=rate),
         )
         for each in _dropout(now)
-        if each.recipe.dropout > 0
+        if _value(each.recipe.dropout) > 0
         for wider in _wider(replace(now, way=each))
     ]
 

@@ -21,8 +21,9 @@ from jaxnet.diagnostics import Estimate
 from jaxnet.stats.gains import FOLDS
 from jaxnet.studies.advice import MoreData
 from jaxnet.studies.advice_round import to_adopt
-from jaxnet.studies.advise import advise
+from jaxnet.studies.advise import advise, on_time
 from jaxnet.studies.candidates import Candidate, candidates
+from jaxnet.studies.measures import unit_of
 from jaxnet.studies.rules import balanced_weights
 from jaxnet.studies.timetable import Timetable, Watch, spent, timetable
 from jaxnet.studies.trained import SAFETY, Pace
@@ -208,6 +209,32 @@ def test_what_is_said_where_nothing_helps_and_where_a_gain_is_small(found):
     small = replace(found, gain=Estimate(0.009, 0.003, 0.014), rounds=(round_,)).verdict
     assert "by 0.90 points (95% interval 0.30 to 1.40). That is below the tolerance of 2" in small
     assert small.endswith("takes 4.0 times as long, so it is not adopted")
+
+
+def test_a_change_that_helps_and_trains_in_half_the_time_is_named(found):
+    (one,) = found.rounds
+    sizes = [
+        Estimate(0.041, 0.019, 0.065),
+        Estimate(0.042, 0.021, 0.064),
+        Estimate(0.02, 0.01, 0.03),
+    ]
+    tried = [
+        replace(found.tried[0], name=name, gain=gain, cost=cost, verdict=verdict)
+        for name, gain, cost, verdict in (
+            ("wider", sizes[0], 14.0, "adopted"),
+            ("longer", sizes[1], 10.0, "helps"),  # not half of the time
+            ("a higher rate", sizes[2], 1.0, "helps"),
+            ("decay", sizes[1], 1.0, "not shown to help"),
+        )
+    ]
+    round_ = replace(one, tried=tuple(tried), best=0, adopted=True)
+    assert round_.shorter == tried[2]
+    assert on_time(round_, unit_of("error", of_values=False)) == (
+        "a higher rate helps too, by 2.00 points (95% interval 1.00 to 3.00), and trains 1.0 "
+        "times as long as the current recipe, not 14.0 times"
+    )
+    assert replace(round_, tried=tuple(tried[:2])).shorter is None
+    assert replace(round_, adopted=False).shorter is None
 
 
 def test_values_in_groups_are_advised(monkeypatch):
