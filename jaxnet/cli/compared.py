@@ -120,7 +120,7 @@ def _members(
     if folds is not None:
         # the first network is the one to keep, and those of the folds follow
         first, count = 1, folds["networks"] + folds["left_out"]
-        others = "trained on all of the pool, or on less of it than all folds but one"
+        others = "trained on the whole pool, or on smaller parts than the fold networks"
     elif "diagnosis" in result:
         count = finished.about["members"]
     elif "seeds" in result:

@@ -93,13 +93,15 @@ class Calibration:
     __repr__ = display.text
 
     def __str__(self) -> str:
+        over = self.overconfidence
+        interval = "" if over.refused is not None else f" ({over.low:.2%} to {over.high:.2%})"
         rows = {
             "calibration error": (
-                f"{self.ece:.4f}; expected of a perfectly calibrated network {self.null.mean:.4f} "
-                f"({self.null.low:.4f} to {self.null.high:.4f})"
+                f"{self.ece:.2%}; expected of a perfectly calibrated network {self.null.mean:.2%} "
+                f"({self.null.low:.2%} to {self.null.high:.2%})"
             ),
             "squared calibration error (unbiased)": self.squared_error,
-            "overconfidence": self.overconfidence,
+            "confidence above accuracy": f"{over.estimate:.2%}{interval}",
             "negative log-likelihood": self.negative_log_likelihood,
             "Brier score": self.brier,
         }

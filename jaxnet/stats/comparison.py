@@ -255,7 +255,7 @@ def _paired_values(differences: np.ndarray, level: float) -> Estimate:
     """Compute the mean of differences that are no differences of booleans."""
     given = table(differences[None], SIGNED)
     if not differences.any():
-        return Estimate(0.0, refused=f"both lose the same on each of {len(differences)} examples")
+        return Estimate(0.0, refused=f"the losses are equal on each of {len(differences)} examples")
     if reason := refusal(given, members=1, examples=MIN_ERROR_EXAMPLES):
         return Estimate(given.estimate, refused=reason)
     from scipy.special import stdtrit

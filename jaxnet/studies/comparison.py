@@ -248,7 +248,7 @@ def _why_not_of_the_recipe(a: Compared, b: Compared) -> str | None:
     """Why losses on unseen examples do not compare two recipes; None where they do."""
     if a.unseen is None or b.unseen is None:
         missing = [each.name for each in (a, b) if each.unseen is None]
-        return f"{' and '.join(missing)} kept none"
+        return f"{' and '.join(missing)} {'has' if len(missing) == 1 else 'have'} no such losses"
     if a.splits.classes != b.splits.classes:
         return "they learned other classes"
     return not_the_same(a.unseen, b.unseen)
@@ -308,8 +308,8 @@ def _not_used(a: Compared, b: Compared, of: Scope) -> tuple[str, ...]:
         return tuple(found)
     if of == "networks":
         found = [
-            f"{len(each.members)} networks of {each.name}, since more than one of each run are "
-            f"compared from {MIN_PAIRED_MEMBERS} of each on"
+            f"{len(each.members)} networks of {each.name}, since not both runs have at least "
+            f"{MIN_PAIRED_MEMBERS} networks"
             for each in (a, b)
             if each.members is not None
         ] + found
@@ -327,7 +327,7 @@ def _verdict(pair: Pair, *, same: bool, examples: int, percent: bool) -> str:
     assert pair.difference is not None
     difference = pair.difference
     if same:
-        told = "lose the same on" if pair.of == "recipe" else "say the same of"
+        told = "have the same losses on" if pair.of == "recipe" else "predict the same for"
         where = "examples of their pool" if pair.of == "recipe" else "test examples"
         return f"no difference: {pair.first} and {pair.second} {told} all {examples:,} {where}"
     if difference.refused:

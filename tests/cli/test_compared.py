@@ -95,8 +95,8 @@ def test_the_same_run_twice_differs_in_nothing(runs, tmp_path, capsys):
     assert pair["difference"]["estimate"] == 0
     assert not pair["real"]
     assert pair["words"].startswith(
-        f"no difference: {runs / 'good'} (1) and {runs / 'good'} (2) say the same of all 359 test "
-        "examples"
+        f"no difference: {runs / 'good'} (1) and {runs / 'good'} (2) predict the same for all 359 "
+        "test examples"
     )
     assert found["differs"] == {}
     assert "nothing differs" in capsys.readouterr().out
@@ -187,7 +187,7 @@ def test_recipes_are_compared_on_the_folds_that_they_share(runs, digits, tmp_pat
     assert pair["words"].startswith("first is better than second: its error is lower by ")
     assert "this is of the recipe" in pair["words"]
     assert "90 to 95% of studies" in pair["words"]
-    words = "trained on all of the pool, or on less of it than all folds but one"
+    words = "trained on the whole pool, or on smaller parts than the fold networks"
     assert pair["not_used"] == [f"6 networks of {name}, which were {words}" for name in NAMES]
     said = capsys.readouterr().out
     assert f"not used: {pair['not_used'][0]}" in said
@@ -223,9 +223,9 @@ def test_one_network_and_a_run_of_before_are_compared_on_this_training_set(runs,
     found = compared(first, old, runs / "good", out=tmp_path / "out")
     members, alone, _ = found["pairs"]
     assert (members["of"], alone["of"]) == ("training set", "networks")
-    assert members["not_used"][-1].endswith("have not seen, since old kept none")
+    assert members["not_used"][-1].endswith("have not seen, since old has no such losses")
     assert alone["not_used"][0].startswith("16 networks of first, since ")
-    assert alone["not_used"][-1].endswith("have not seen, since good kept none")
+    assert alone["not_used"][-1].endswith("have not seen, since good has no such losses")
 
 
 def test_other_data_are_set_beside_without_a_difference(runs, tmp_path, capsys):
@@ -381,7 +381,7 @@ def test_of_values_it_is_students():
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=0.01)
     boot = stats.bootstrap((a - b,), np.mean, rng=2, n_resamples=5000).confidence_interval
     assert (found.low, found.high) == pytest.approx((boot.low, boot.high), abs=0.02)
-    assert network_difference(a, a).refused == "both lose the same on each of 500 examples"
+    assert network_difference(a, a).refused == "the losses are equal on each of 500 examples"
     assert "at least 100 are needed" in network_difference(a[:50], b[:50]).refused
     with pytest.raises(jaxnet.InputError, match="give the same examples twice"):
         network_difference(a, b[:9])

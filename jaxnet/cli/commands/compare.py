@@ -3,13 +3,13 @@ same examples.
 
     jaxnet compare runs/a runs/b runs/c
 
-Brings the networks back from the folders of finished runs, and their data; runs that had a
---data-dir need it here too. Two runs with --members 8 or more on the same data are cross-fitted on
-the same folds. Their difference is of the recipe: it holds for other training sets and seeds too.
-Other runs are compared on the test set, and their difference is of these networks on this training
-set. What is not used for a difference is listed with the reason. Intervals are as wide as it takes
-for all of them together to hold with 95% (Bonferroni). Runs that share neither folds nor test set
-stand beside each other without a difference.
+Reads the networks from the folders of finished runs, and their data; runs that had a --data-dir
+need it here too. Two runs with --members 8 or more on the same data have the same folds
+(cross-fitting), so their recipes are compared: the difference holds for other training sets and
+seeds too. Other runs are compared on the test set: the difference is one of these networks, on this
+training set. Networks and losses that are not used are listed with the reason. All intervals
+together hold with 95% (Bonferroni). Runs that share neither folds nor a test set are listed without
+a difference.
 """
 
 from collections.abc import Sequence

@@ -37,7 +37,8 @@ def work(setup: Setup) -> dict[str, Any]:
     console.say(found.words)
     from jaxnet.report import figures
 
-    figures.spread(found.errors, setup.out / "figures/spread.png")
+    path = setup.out / "figures/spread.png"
+    figures.spread(found.errors, path, regression=not splits.counted)
     assert found.networks.predictions is not None
     test = found.networks.predictions.test[: options.members]
     more = {

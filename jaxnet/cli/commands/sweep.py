@@ -39,9 +39,8 @@ def work(setup: Setup) -> dict[str, Any]:
     from jaxnet.report import figures
 
     write_text(setup.out / "sweep.csv", found.csv())
-    error = "error" if splits.classes is not None else "error / variance"
     path = setup.out / "figures/validation_curve.png"
-    figures.validation_curve(found.table, names, found.best, path, error=error)
+    figures.validation_curve(found.table, names, found.best, path, regression=not splits.counted)
     console.sweep(found, names)
     assert found.population.predictions is not None
     more = {

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from jaxnet.report.figures.axes import INK, TRAIN, VALIDATION, label_axes, save
 from jaxnet.stats.calibration import Calibration
 
-RIGHT = "share that is right"
+RIGHT = "predictions that are right, %"
 
 
 def reliability(found: Calibration, path: Path, *, part: str) -> None:
@@ -22,11 +22,11 @@ def reliability(found: Calibration, path: Path, *, part: str) -> None:
     figure = Figure(figsize=(4.6, 5.4))
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     figure.subplots_adjust(0.15, 0.1, 0.96, 0.93, hspace=0.1)
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="calibrated")
+    axes.plot([0, 100], [0, 100], color=INK, linewidth=1, linestyle=":", label="calibrated")
     for each in found.bins:
-        low, high = each.accuracy.low, each.accuracy.high
+        low, high = 100 * each.accuracy.low, 100 * each.accuracy.high
         axes.plot(
-            [each.confidence] * 2,
+            [100 * each.confidence] * 2,
             [low, high],
             color=VALIDATION,
             linewidth=2.5,
@@ -34,14 +34,14 @@ def reliability(found: Calibration, path: Path, *, part: str) -> None:
             solid_capstyle="butt",
         )
         axes.plot(
-            [each.confidence],
-            [each.accuracy.estimate],
+            [100 * each.confidence],
+            [100 * each.accuracy.estimate],
             "o",
             color=VALIDATION,
             markersize=5,
             label=RIGHT,
         )
-    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlim=(0, 100), ylim=(0, 100))
     named = {
         str(line.get_label()): line
         for line in axes.lines
@@ -55,14 +55,14 @@ def reliability(found: Calibration, path: Path, *, part: str) -> None:
         fontsize=9,
     )
     axes.set_title(
-        f"{part}: calibration error {found.ece:.3f}, by chance {found.null.mean:.3f}", fontsize=10
+        f"{part}: calibration error {found.ece:.2%}, by chance {found.null.mean:.2%}", fontsize=10
     )
     label_axes(axes, "", RIGHT)
     counts.bar(
-        [(each.low + each.high) / 2 for each in found.bins], [each.count for each in found.bins],
-        width=[0.9 * (each.high - each.low) for each in found.bins], color=TRAIN, alpha=0.6,
+        [50 * (each.low + each.high) for each in found.bins], [each.count for each in found.bins],
+        width=[90 * (each.high - each.low) for each in found.bins], color=TRAIN, alpha=0.6,
     )  # fmt: skip
     counts.set_yscale("log")
     counts.set_ylim(0.5, None)
-    label_axes(counts, "confidence", "examples")
+    label_axes(counts, "confidence, %", "examples")
     save(figure, path)

@@ -50,20 +50,21 @@ def curves_of_runs(histories: Mapping[str, EpochMetrics], path: Path) -> None:
         0.62 / (5.0 * len(measures)), 0.14, 1 - 0.1 / (5.0 * len(measures)), 0.96, wspace=0.22
     )
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(measures))), measures, strict=True):
+        scale, unit = (100.0, ", %") if name == "accuracy" else (1.0, "")
         looks = cycle([(color, style) for style in STYLES for color in RUN_COLORS])
         for (run, row), (color, style) in zip(histories.items(), looks, strict=False):
             if (values := getattr(row, f"{part}_{name}")) is not None:
                 epochs = np.arange(1, len(np.asarray(values)) + 1)
                 axes.plot(
                     epochs,
-                    values,
+                    scale * np.asarray(values),
                     color=color,
                     linestyle=style,
                     marker=epoch_marker(values),
                     markersize=4,
                     label=_label(run),
                 )
-        label_axes(axes, "epoch", f"{words} {name}")
+        label_axes(axes, "epoch", f"{words} {name}{unit}")
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.axes[0].legend(frameon=False, fontsize=8)
     save(figure, path)

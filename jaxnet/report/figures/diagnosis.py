@@ -244,25 +244,27 @@ def learning_curve(found: LearningCurve, path: Path, *, target: float = 0.0) -> 
     save(figure, path)
 
 
-def spread(errors: Mapping[str, np.ndarray], path: Path) -> None:
+def spread(errors: Mapping[str, np.ndarray], path: Path, *, regression: bool) -> None:
     """Draw the test errors of networks that differ only by chance, one row for each source of
     chance.
 
     Args:
         errors: (networks,) test errors, by source.
         path: the file.
+        regression: whether errors are squared errors.
     """
+    scale, unit = error_unit(regression)
     figure = Figure(figsize=(6.4, 0.8 + 0.7 * len(errors)))
     figure.subplots_adjust(0.33, 0.5 / (0.8 + 0.7 * len(errors)), 0.96, 0.97)
     axes = figure.subplots()
-    for row, values in enumerate(list(errors.values())[::-1]):
+    for row, values in enumerate([scale * each for each in errors.values()][::-1]):
         heights = row + 0.25 * (np.argsort(np.argsort(values)) / max(1, len(values) - 1) - 0.5)
         axes.plot(values, heights, "o", color=TRAIN, markersize=4, alpha=0.6, markeredgewidth=0)
         axes.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=VALIDATION, linewidth=2)
     axes.set_yticks(range(len(errors)), list(errors)[::-1])
     axes.set_ylim(-0.5, len(errors) - 0.5)
     axes.locator_params(axis="x", nbins=6)
-    label_axes(axes, "test error", "")
+    label_axes(axes, f"test set: {unit}", "")
     save(figure, path)
 
 

@@ -46,19 +46,19 @@ def power(
         for (strength, shares), color in zip(lines.items(), SHADES[-len(lines) :], strict=False):
             axes.plot(
                 sizes,
-                shares,
+                100 * np.asarray(shares),
                 color=color,
                 marker="o",
                 markersize=3.5,
                 linewidth=1.4,
                 label=strength,
             )
-        axes.axhline(level, color=INK, linestyle=":", linewidth=1)
+        axes.axhline(100 * level, color=INK, linestyle=":", linewidth=1)
         axes.set_xscale("log")
-        axes.set_ylim(-0.03, 1.03)
+        axes.set_ylim(-3, 103)
         axes.set_title(kind, fontsize=10)
         axes.legend(frameon=False, fontsize=8)
-        label_axes(axes, "examples in a batch", "share with an alarm")
+        label_axes(axes, "examples in a batch", "batches with an alarm, %")
     for axes in panels[len(found) :]:
         axes.set_axis_off()
     save(figure, path)

@@ -23,9 +23,9 @@ def signals(given: Signals, layers: Sequence[str], path: Path) -> None:
         path: the file.
     """
     panels = {
-        "norm of the gradient": (given.gradient_norm, "log"),
-        "update / parameters": (given.update_ratio, "log"),
-        "scale of the outputs": (given.output_scale, "log"),
+        "size of the gradient": (given.gradient_norm, "log"),
+        "change by a step, % of the weights": (100 * given.update_ratio, "log"),
+        "size of the layer's outputs": (given.output_scale, "log"),
         "dead units, %": (100 * np.asarray(given.dead_units), "linear"),
         "saturated outputs, %": (100 * np.asarray(given.saturated_units), "linear"),
         "loss of the batch": (np.asarray(given.loss)[..., None], "linear"),
@@ -46,7 +46,7 @@ def signals(given: Signals, layers: Sequence[str], path: Path) -> None:
                 axes.plot(taken[order], line, linewidth=1, label=literal(layers[layer]), **own)
         if scale == "log" and np.isfinite(lines).any():
             axes.set_yscale("log", subs=(2, 5))  # labels at more of them would overlap
-        label_axes(axes, "step", name)
+        label_axes(axes, "training step", name)
     for axes in figure.axes[len(panels) :]:
         axes.set_axis_off()
     handles, names = figure.axes[0].get_legend_handles_labels()

@@ -16,6 +16,7 @@ from jaxnet.report.figures.axes import (
     TRAIN,
     VALIDATION,
     epoch_marker,
+    error_unit,
     label_axes,
     literal,
     save,
@@ -30,30 +31,30 @@ def curves(history: EpochMetrics, path: Path, *, best_epoch: int | None = None) 
         path: the file.
         best_epoch: the epoch with the lowest validation loss.
     """
-    pairs = [("loss", history.train_loss, history.validation_loss)]
+    pairs = [("loss", 1.0, history.train_loss, history.validation_loss)]
     if history.train_accuracy is not None:
-        pairs.append(("accuracy", history.train_accuracy, history.validation_accuracy))
+        accuracies = (history.train_accuracy, history.validation_accuracy)
+        pairs.append(("accuracy, %", 100.0, *accuracies))
     figure = Figure(figsize=(5.0 * len(pairs), 3.6))
     figure.subplots_adjust(
         0.62 / (5.0 * len(pairs)), 0.14, 1 - 0.1 / (5.0 * len(pairs)), 0.96, wspace=0.22
     )
-    for axes, (name, train, validation) in zip(
+    for axes, (name, scale, train, validation) in zip(
         np.atleast_1d(figure.subplots(1, len(pairs))), pairs, strict=True
     ):
         epochs = np.arange(1, len(np.asarray(train)) + 1)
         marker = epoch_marker(train)
-        axes.plot(
-            epochs, train, color=TRAIN, marker=marker, markersize=4, label="training (running)"
-        )
-        if validation is not None:
-            axes.plot(
-                epochs,
-                validation,
-                color=VALIDATION,
-                marker=marker,
-                markersize=4,
-                label="validation",
-            )
+        parts = {"training (running)": (train, TRAIN), "validation": (validation, VALIDATION)}
+        for label, (values, color) in parts.items():
+            if values is not None:
+                axes.plot(
+                    epochs,
+                    scale * np.asarray(values),
+                    color=color,
+                    marker=marker,
+                    markersize=4,
+                    label=label,
+                )
         if best_epoch:
             axes.axvline(
                 best_epoch, color=INK, linestyle=":", linewidth=1, label="lowest validation loss"
@@ -65,7 +66,12 @@ def curves(history: EpochMetrics, path: Path, *, best_epoch: int | None = None) 
 
 
 def validation_curve(
-    table: Mapping[str, np.ndarray], names: Sequence[str], best: int, path: Path, *, error: str
+    table: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    best: int,
+    path: Path,
+    *,
+    regression: bool,
 ) -> None:
     """Draw the validation error with 95% intervals, and the training error, over each
     hyperparameter.
@@ -78,8 +84,9 @@ def validation_curve(
         names: the hyperparameters.
         best: the chosen trial.
         path: the file.
-        error: name of the error, in words.
+        regression: whether errors are squared errors.
     """
+    scale, unit = error_unit(regression)
     figure = Figure(figsize=(5.2 * len(names), 4.0))
     figure.subplots_adjust(
         0.7 / (5.2 * len(names)), 0.2, 1 - 0.1 / (5.2 * len(names)), 0.96, wspace=0.22
@@ -92,13 +99,15 @@ def validation_curve(
         line = "-" if len(names) == 1 and numbers else ""
         kinds, places = (values, values) if numbers else np.unique(values, return_inverse=True)
         rows = np.argsort(places, kind="stable")
-        x, middle = places[rows], table["error"][rows]
-        bars = np.nan_to_num(
-            np.abs(np.stack([middle - table["low"][rows], table["high"][rows] - middle]))
+        x, (middle, low, high, training) = (
+            places[rows],
+            (scale * table[column][rows] for column in ("error", "low", "high", "training_error")),
         )
         dots: dict[str, Any] = {"linestyle": line, "marker": "o", "markersize": 3, "linewidth": 1}
-        axes.errorbar(x, middle, bars, color=VALIDATION, label="validation", **dots)
-        axes.plot(x, table["training_error"][rows], color=TRAIN, label="training (running)", **dots)
+        axes.plot(x, middle, color=VALIDATION, label="validation", **dots)
+        for place, *interval in zip(x, low, high, strict=True):
+            axes.plot([place, place], interval, color=VALIDATION, linewidth=1)
+        axes.plot(x, training, color=TRAIN, label="training (running)", **dots)
         axes.axvline(places[best], color=INK, linestyle=":", linewidth=1, label=chosen)
         if not numbers:
             words = [
@@ -109,6 +118,6 @@ def validation_curve(
         elif values.min() > 0 and values.max() / values.min() > DECADES:
             axes.set_xscale("log")
             axes.xaxis.set_minor_formatter(NullFormatter())
-        label_axes(axes, name.replace("_", " "), error)
+        label_axes(axes, name.replace("_", " "), unit)
     figure.axes[0].legend(frameon=False)
     save(figure, path)

@@ -11,12 +11,9 @@ from jaxnet.report.html.document import chart, document, section, table, text
 from jaxnet.report.html.page import number
 from jaxnet.report.tables import LUCK
 
-SCOPES = {
-    "recipe": "the recipe",
-    "recipes": "several networks each on this training set",  # in files of earlier versions
-    "training set": "several networks each on this training set",
-    "networks": "one network each on this training set",
-}
+# What was compared, if not recipes.
+SCOPES = ("recipes", "training set", "networks")  # the first in files of earlier versions
+WRAPS = "numbers wraps"  # a table that breaks words on a phone, so that several runs fit
 
 
 def page(result: dict[str, Any], figures: Path) -> str:
@@ -37,7 +34,7 @@ def page(result: dict[str, Any], figures: Path) -> str:
         section("Differences", _differences(result, figures)),
         section("What differs", _unlike(result["differs"], names)),
         section(
-            "While they learned",
+            "Training curves",
             chart(figures / "curves", "loss and accuracy over the epochs, one line per run"),
         ),
     ]
@@ -45,47 +42,33 @@ def page(result: dict[str, Any], figures: Path) -> str:
 
 
 def _runs(runs: list[dict[str, Any]]) -> str:
-    several = any(run["members_error"] for run in runs)
-    crossed = any(run.get("unseen_error") for run in runs)
-    head = [
-        "",
-        "test error",
-        *["mean of its members"] * several,
-        *["error on unseen examples of the pool"] * crossed,
-        "test examples",
-        "model",
-        "parameters",
-        "how it ended",
+    """A column for each run."""
+
+    def errors(name: str) -> list[str]:
+        return [number(run.get(name), percent=not run["regression"]) for run in runs]
+
+    together = [
+        error and f"{error} of {run['members']}"
+        for run, error in zip(runs, errors("members_error"), strict=True)
     ]
-    rows = []
-    for run in runs:
-        percent, together, unseen = not run["regression"], "", ""
-        if run["members_error"] is not None:
-            together = f"{number(run['members_error'], percent=percent)} of {run['members']}"
-        if run.get("unseen_error") is not None:
-            unseen = number(run["unseen_error"], percent=percent)
-        rest = (
-            f"{run['test_examples']:,}",
-            text(run["model"]),
-            f"{run['parameters']:,}",
-            text(run["status"]),
-        )
-        rows.append(
-            (
-                text(run["name"]),
-                number(run["error"], percent=percent),
-                *[together] * several,
-                *[unseen] * crossed,
-                *rest,
-            )
-        )
+    rows = [
+        ("test error", *errors("error")),
+        ("mean test error of its networks", *together),
+        ("error on unseen examples, of its cross-fitted networks", *errors("unseen_error")),
+        ("test examples", *(f"{run['test_examples']:,}" for run in runs)),
+        ("model", *(text(run["model"]) for run in runs)),
+        ("parameters", *(f"{run['parameters']:,}" for run in runs)),
+        ("how the training ended", *(text(run["status"]) for run in runs)),
+    ]
     names = ("error", "members_error", "unseen_error")
-    errors = [run.get(name) for run in runs if run["regression"] for name in names]
+    found = [run.get(name) for run in runs if run["regression"] for name in names]
     notes = "".join(
         f'<p class="note">{text(note)}</p>'
-        for note in interval_notes(each for each in errors if each is not None)
+        for note in interval_notes(each for each in found if each is not None)
     )
-    return table(head, rows, caption="with 95% intervals for new examples") + notes
+    head = ["", *(text(run["name"]) for run in runs)]
+    shown = [row for row in rows if any(row[1:])]
+    return table(head, shown, caption="with 95% intervals for new examples", kind=WRAPS) + notes
 
 
 def _scores(runs: list[dict[str, Any]]) -> str:
@@ -98,6 +81,7 @@ def _scores(runs: list[dict[str, Any]]) -> str:
         head,
         ((text(name), *cells) for name, *cells in rows),
         caption="of each network on the test set, with 95% intervals",
+        kind=WRAPS,
     )
 
 
@@ -114,36 +98,27 @@ def _differences(result: dict[str, Any], figures: Path) -> str:
     )
     html = f"<ul>{found}{without}</ul>"
     if compared:
-        columns = [
-            "",
-            "difference",
-            "is it real?",
-            "of",
-            "only the first is wrong on",
-            "only the second is wrong on",
-        ]
+        columns = ["", "difference", "is it real?", "only one is wrong: first, second"]
         rows = [
             (
                 f"{text(pair['first'])} less {text(pair['second'])}",
                 number(pair["difference"], percent=percent[pair["first"]]),
                 "yes" if pair["real"] else "not shown",
-                SCOPES[pair["of"]],
-                *(
-                    "" if pair[name] is None else f"{pair[name]:,}"
-                    for name in ("only_first", "only_second")
-                ),
+                ""
+                if pair["only_first"] is None
+                else f"{pair['only_first']:,}, {pair['only_second']:,}",
             )
             for pair in compared
         ]
         told = (
             "the error of the first less that of the second, with intervals that all together "
-            "hold with 95%"
+            "hold with 95%, and the number of test examples that only one of them gets wrong"
         )
-        html += table(columns, rows, caption=told)
+        html += table(columns, rows, caption=told, kind=WRAPS)
         html += chart(
             figures / "differences", "differences with their intervals; dotted line: no difference"
         )
-    if any(pair["of"] in SCOPES and pair["of"] != "recipe" for pair in result["pairs"]):
+    if any(pair["of"] in SCOPES for pair in result["pairs"]):
         html += f'<p class="note">{text(LUCK)}</p>'
     return html
 
@@ -160,4 +135,4 @@ def _unlike(differs: dict[str, list[Any]], names: list[str]) -> str:
         (text(name.replace("_", " ")), *("" if value is None else text(value) for value in values))
         for name, values in differs.items()
     ]
-    return table(["", *map(text, names)], rows)
+    return table(["", *map(text, names)], rows, kind=WRAPS)

@@ -27,19 +27,41 @@ MEASURES = {
     "r2": "R²",
     "baseline": "baseline",
 }
-# What each figure shows, in order. Figures of the experiment itself are not named here; they come
-# first.
+# What each figure of a network shows, in order.
 FIGURES = {
     "diagnosis": (
         "errors of each part of the data, and how bias and variance change with the size "
         "of the training set"
     ),
     "ladder": "errors of each part of the data, with 95% intervals",
-    "curves": "what happened in each epoch",
-    "signals": "gradients, updates and units of each layer, inside the epochs",
-    "calibration": "how often predictions are right, over how confident they are",
+    "curves": "loss and accuracy in each epoch; training (running): averaged over the epoch while "
+    "the network learns",
+    "signals": "what each layer does at some steps of each epoch, one line per layer. Sizes are "
+    "norms; that of the outputs is their root mean square before the activation. Dead units: relu "
+    "units that are 0 on the whole batch. Saturated outputs: those of a tanh or sigmoid that are "
+    "so close to a bound that they hardly learn",
+    "calibration": "how often predictions are right, over how confident they are; a calibrated "
+    "network lies on the dotted line",
     "values": "predicted and true values of the test set",
     "augmented": "training images, and what training may see of them",
+}
+# What each figure of a study shows.
+STUDY_FIGURES = {
+    "bias_variance": "error, squared bias and variance for each value, with 95% intervals",
+    "census": "errors of networks that did and did not train on an example, for all examples",
+    "doubtful": "training images whose labels are most doubtful: row, label, and the class that "
+    "networks that did not train on the image find more probable, with its probability",
+    "doubtful_test": "the same for images of the test set, on which no network was trained",
+    "estimated_errors": "error of the network on each shifted test set: measured with labels, and "
+    "estimated without them, with 95% intervals",
+    "gains": "how much each change lowers the error on unseen examples, with 95% intervals",
+    "learning_curve": "error over the number of training examples: measured, and predicted for "
+    "more",
+    "power": "share of batches in which a shift is noticed, over the size of the batch, one line "
+    "for each strength; dotted line: the share of false alarms that is accepted",
+    "spread": "each dot is the test error of one network; the line is their mean",
+    "unlike": "images that the test tells most surely from the others",
+    "validation_curve": "error of each trial over the values that were tried; bars: 95% intervals",
 }
 PLACED = (*FIGURES, "confusion", "wrong")
 ERRORS = "Where the error comes from"  # heading of the error analysis
@@ -108,7 +130,7 @@ def page(
     own = sorted(path.stem for path in figures.glob("*.png") if path.stem not in PLACED)
     study = STUDIES.get(result["experiment"])
     about_study = (
-        "".join(chart(figures / name, name.replace("_", " ")) for name in own)
+        "".join(chart(figures / name, STUDY_FIGURES[name]) for name in own)
         + _trials(result.get("sweep"), percent=not _regression(result))
         + _tried(result.get("advice"))
         + _examples(figures.parent)
@@ -651,11 +673,10 @@ def _calibration(found: dict[str, Any] | None) -> str:
         return ""
     null = found["null"]
     rows = [
-        ("calibration error", number(found["ece"])),
+        ("calibration error", number(found["ece"], percent=True)),
         (
             "expected of a perfectly calibrated network",
-            f"{number(null['mean'])} <small>{number(null['low'])} to "
-            f"{number(null['high'])}</small>",
+            f"{null['mean']:.2%} <small>{null['low']:.2%} to {null['high']:.2%}</small>",
         ),
         ("confidence above accuracy", number(found["overconfidence"], percent=True)),
         ("negative log-likelihood, nats", number(found["negative_log_likelihood"])),
