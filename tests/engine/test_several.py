@@ -15,6 +15,7 @@ from jaxnet.data import Standardization
 from jaxnet.data.checks import dataset
 from jaxnet.data.resampling import all_but
 from jaxnet.data.splitting import take
+from jaxnet.engine.prediction import value_metrics
 from jaxnet.errors import InputError
 from jaxnet.models.losses import binary_cross_entropy, squared
 from jaxnet.stats.cross_fitting import error_of_network
@@ -58,9 +59,30 @@ def test_metrics_of_values_are_those_of_scikit_learn(trained):
     np.testing.assert_allclose([float(each.r2) for each in found.outputs], r2, atol=1e-6)
     assert float(found.r2) == pytest.approx(sk.r2_score(y, predicted), abs=1e-6)
     together = sk.mean_squared_error(y / spread, predicted / spread)
-    assert float(found.error) == pytest.approx(together, rel=1e-5)
-    assert float(found.rmse) ** 2 == pytest.approx(float(found.error))
+    assert float(found.error) == pytest.approx(together, rel=1e-6)
+    assert float(found.rmse) ** 2 == pytest.approx(float(found.error), rel=1e-12)
     np.testing.assert_allclose(found.squares, np.mean([o.squares for o in found.outputs], 0))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e9])
+def test_errors_together_are_those_of_scikit_learn_on_any_scale(offset):
+    """Also where float32 cannot hold the values, and for spreads that differ by 10^6."""
+    rng, scale = np.random.default_rng(5), np.array([1e-3, 1.0, 1e3])
+    y = offset * scale + rng.normal(size=(2000, 3)) * scale
+    if offset < 1e6:
+        y = y.astype(np.float32)
+    predicted = (y + rng.normal(size=y.shape) * scale).astype(y.dtype)
+    splits = jaxnet.split(rng.normal(size=(2000, 1)), y)
+    units = splits.standardization
+    spread = np.asarray(splits.train.y, np.float64).std(0)
+    found = value_metrics(predicted, y, units)
+    expected = sk.mean_squared_error(*(each.astype(np.float64) / spread for each in (y, predicted)))
+    assert float(found.error) == pytest.approx(expected, rel=1e-6)
+    scored = scores_of_several_values(predicted, y, scale=units.units[1])
+    assert float(scored.rmse) == pytest.approx(expected**0.5, rel=1e-6)
+    assert float(scored.r2) == pytest.approx(
+        sk.r2_score(*map(np.float64, (y, predicted))), abs=1e-6
+    )
 
 
 def test_metrics_of_labels_are_those_of_scikit_learn(trained):
