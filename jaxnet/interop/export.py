@@ -293,6 +293,7 @@ def _by_path(tree: PyTree) -> dict[str, np.ndarray]:
 
 
 def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> bytes:
+    from jax import export
     from jax.extend.core import jaxpr_as_fun
 
     with _only_errors("jax2onnx", "onnx_ir"):  # they report unused operations and unspecified types
@@ -310,15 +311,13 @@ def _onnx(one: Callable[[Array], Array], run: Run, about: dict[str, str]) -> byt
                 alone = jaxpr_as_fun(
                     jax.make_jaxpr(one)(jax.ShapeDtypeStruct(run.shape, run.schema.input_dtype))
                 )
-            inputs, whole = [("batch", *run.shape)], jax.vmap(lambda x: alone(x)[0])
-            kinds = {"input_dtypes": [np.int32]} if run.schema.tokens else {}
+            batch = export.symbolic_shape("batch")
             made = to_onnx(
-                whole,
-                inputs,
+                jax.vmap(lambda x: alone(x)[0]),
+                [jax.ShapeDtypeStruct((*batch, *run.shape), run.schema.input_dtype)],
                 model_name="network",
                 input_names=["x"],
                 output_names=["outputs"],
-                **kinds,
             )
             onnx.helper.set_model_props(made, about)
             onnx.checker.check_model(made, full_check=True)

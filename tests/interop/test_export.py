@@ -29,6 +29,7 @@ from jaxnet.interop.export import STORED, to_safetensors
 from jaxnet.interop.program import FUNCTIONS
 from jaxnet.models.model import with_outputs
 from jaxnet.typing import double
+from tests.token_networks import IDS, linen, of_nnx, sequences
 
 pytestmark = pytest.mark.core
 
@@ -633,6 +634,39 @@ def test_onnx_gives_the_same_predictions(runs, digits, tmp_path, converter, name
             else np.abs(np.exp(theirs) - np.exp(ours))
         )
         assert near.max() < 1e-5  # another library's rounding
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("make", [linen, of_nnx], ids=["linen", "nnx"])
+def test_onnx_takes_tokens(make, tmp_path, converter):
+    import onnxruntime
+
+    x, y = sequences(300)
+    model, splits = make(IDS), jaxnet.split(x, y, inputs="tokens")
+    run = jaxnet.fit(model, splits, replace(RECIPE, epochs=1), KEY)
+    jaxnet.export(run, tmp_path / "run", model=model, onnx=True)
+    session = onnxruntime.InferenceSession(tmp_path / "run/model.onnx")
+    (given,) = session.get_inputs()
+    assert (given.name, given.type, given.shape) == ("x", "tensor(int32)", ["batch", 16])
+    for examples in (1, 7, 300):
+        (theirs,) = session.run(None, {"x": x[:examples].astype(np.int32)})
+        ours = jaxnet.predict(model, run, x[:examples])
+        np.testing.assert_allclose(np.exp(theirs), np.exp(ours), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("task", ["regression", "multi-label"])
+def test_onnx_gives_several_values_and_labels(task, tmp_path, converter):
+    import onnxruntime
+
+    x, y = a_line(300)
+    y = np.stack([y, -3 * y], 1)
+    splits = jaxnet.split(x, (y > y.mean(0)).astype(int) if "label" in task else y, task=task)
+    run = jaxnet.fit(jaxnet.mlp((4,)), splits, RECIPE, KEY)
+    jaxnet.export(run, tmp_path / "run", onnx=True)
+    session = onnxruntime.InferenceSession(tmp_path / "run/model.onnx")
+    (theirs,) = session.run(None, {"x": x})
+    np.testing.assert_allclose(theirs, jaxnet.predict(jaxnet.mlp((4,)), run, x), rtol=1e-5)
 
 
 @pytest.mark.filterwarnings("default")
