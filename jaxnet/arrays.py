@@ -323,7 +323,7 @@ def predictions(
     loss: str,
     axes: Sequence[str] = MEMBER_AXES,
     seen: Bool[np.ndarray, "members examples"] | None = None,
-) -> tuple[Num[np.ndarray, "..."], Num[np.ndarray, " examples"]]:
+) -> tuple[Num[np.ndarray, "..."], Num[np.ndarray, "examples ..."]]:
     """Predictions and labels as a loss takes them.
 
     Args:

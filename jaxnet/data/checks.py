@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxnet import arrays
 from jaxnet.data import memory, targets, tokens
-from jaxnet.data.dataset import Dataset
+from jaxnet.data.dataset import Dataset, nothing_to_learn
 from jaxnet.data.precision import loses_precision
 from jaxnet.errors import LISTED, InputError, check_known, check_number, check_whole, shown
 from jaxnet.typing import ArrayLike
@@ -221,8 +221,8 @@ def parts(train: Dataset, validation: Dataset, test: Dataset, *, where: str = ""
                 f"{at}the {name} set has the labels or values {part.schema.target_names}, the "
                 f"training set {train.schema.target_names}; give both the same"
             )
-    if train.schema.multi_label:
-        targets.check_training(train, at)
+    if train.targets is not None and (said := nothing_to_learn(train)) is not None:
+        raise InputError(f"{at}{said}")
     if train.classes is None:
         return
     counts = np.bincount(np.asarray(train.y), minlength=len(train.classes))

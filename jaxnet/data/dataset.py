@@ -358,22 +358,40 @@ def error_unit(train: Dataset) -> Any:
     """
     if train.counted:
         return 1.0
-    y = np.asarray(train.y, np.float64)
-    if train.targets is not None:
-        variances = y.var(0)
-        if (same := np.flatnonzero(~(variances > 0))).size:
-            raise InputError(
-                f"all {len(y):,} training values of {train.schema.target_names[same[0]]!r} are "
-                f"{y[0, same[0]]:.6g}, so there is nothing to learn; leave it out, or give values "
-                "that differ"
-            )
-        return variances
-    if not (variance := float(y.var())) > 0:
-        raise InputError(
+    if (said := nothing_to_learn(train)) is not None:
+        raise InputError(said)
+    variance = np.asarray(train.y, np.float64).var(0)
+    return variance if train.targets is not None else float(variance)
+
+
+def nothing_to_learn(train: Dataset) -> str | None:
+    """Say which value, or which of several values or yes/no labels, is the same for all examples.
+
+    Args:
+        train: the training set, without classes.
+
+    Returns:
+        The first of them, and what to do; None where all vary.
+    """
+    y = np.asarray(train.y)
+    same = np.flatnonzero(np.atleast_1d((y == y[:1]).all(0)))
+    if not (len(y) and same.size):
+        return None
+    if train.targets is None:
+        return (
             f"all {len(y):,} training values are {y[0]:.6g}, so there is nothing to learn; give "
             "values that differ"
         )
-    return variance
+    name, first = train.schema.target_names[same[0]], y[0, same[0]]
+    if train.schema.multi_label:
+        return (
+            f"the label {name!r} is {'yes' if first else 'no'} for all {len(y):,} training "
+            "examples, so there is nothing to learn; leave it out, or give examples of both"
+        )
+    return (
+        f"all {len(y):,} training values of {name!r} are {first:.6g}, so there is nothing to "
+        "learn; leave it out, or give values that differ"
+    )
 
 
 def class_weights(dataset: Dataset) -> Float[Array, " examples"]:

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from jaxnet import arrays
 from jaxnet.data import checks, filling, memory, targets, tokens
-from jaxnet.data.dataset import Dataset, Splits, Standardization, TestSource
+from jaxnet.data.dataset import Dataset, Splits, Standardization, TestSource, nothing_to_learn
 from jaxnet.data.filling import Fill, filled, with_zeros
 from jaxnet.data.precision import unresolved
 from jaxnet.data.schema import Column
@@ -547,13 +547,14 @@ def placed(data: Dataset) -> Dataset:
 
 
 def notes_on(train: Dataset) -> tuple[str, ...]:
-    """Notes on columns that count as constant, since float64 cannot tell their values apart.
+    """Notes on columns that count as constant, since float64 cannot tell their values apart, and on
+    values to learn that are all the same.
 
     Args:
         train: the training set; columns without names are numbered.
 
     Returns:
-        One note for each such column.
+        One note for each.
     """
     names = (
         None
@@ -565,7 +566,8 @@ def notes_on(train: Dataset) -> tuple[str, ...]:
         for number in unresolved(np.asarray(train.x))
     ]
     found += _unresolved_targets(train)
-    return tuple(
+    said = nothing_to_learn(train) if train.classes is None and train.targets is None else None
+    return (() if said is None else (said,)) + tuple(
         f"{name} counts as constant: float64 cannot tell values apart that differ by less than "
         "1e-14 of their size; if they should, "
         "subtract an offset where they come from"

@@ -102,26 +102,6 @@ def answers(y: np.ndarray, names: Sequence[str], at: str) -> Int[np.ndarray, "ex
     return y.astype(np.int32)
 
 
-def check_training(train: Dataset, at: str) -> None:
-    """Refuse yes/no labels that are the same for all training examples.
-
-    Args:
-        train: the training set.
-        at: the beginning of every message.
-
-    Raises:
-        InputError: for such a label; it names the first.
-    """
-    shares = np.asarray(train.y).mean(0)
-    if (same := np.flatnonzero((shares == 0) | (shares == 1))).size:
-        name = train.schema.target_names[same[0]]
-        word = "yes" if shares[same[0]] else "no"
-        raise InputError(
-            f"{at}the label {name!r} is {word} for all {len(train)} training examples, so there is "
-            "nothing to learn; leave it out, or give examples of both"
-        )
-
-
 def strata(data: Dataset) -> Int[np.ndarray, " examples"] | None:
     """The kind of each example, to spread kinds evenly over the parts of a split.
 

@@ -110,6 +110,7 @@ def check_arguments(
     splits, recipe, weights, chosen = problem.splits, problem.recipe, problem.weights, None
     check_loss(problem.loss)
     shape = splits.train.x.shape[1:]  # of a Stream this raises
+    check_meaning(splits)
     check_tokens(problem.model, splits, recipe)
     check_recipe(recipe, has_validation=len(splits.validation) > 0 or problem.left_out > 0)
     if recipe.augmentation is not None:
@@ -140,6 +141,29 @@ def check_arguments(
         problem, model=model, splits=seen, recipe=as_float32(recipe), weights=weights, sample=chosen
     )
     return ready, order_key
+
+
+def check_meaning(splits: Splits) -> None:
+    """Refuse a training set whose labels have no meaning in its schema: several columns without
+    names, and whole numbers that would be learned as values.
+
+    Args:
+        splits: the data.
+    """
+    y, schema = splits.train.y, splits.schema
+    if np.ndim(y) > 1 and schema.targets is None:
+        raise InputError(
+            f"y of the training set has shape {np.shape(y)}, but its schema has no names of "
+            "several values or labels; give jaxnet.split(x, y), for yes/no labels with "
+            'task="multi-label", or jaxnet.Dataset(x, y, schema=...) with the schema of such a '
+            "split"
+        )
+    if schema.task == "regression" and y.dtype.kind in "biu":
+        raise InputError(
+            f"y of the training set holds whole numbers ({y.dtype}) without names of classes, and "
+            "would be learned as values; give jaxnet.split(x, y), jaxnet.Dataset(x, y, classes), "
+            "or for values y.astype('float32')"
+        )
 
 
 def check_tokens(model: Model, splits: Splits, recipe: Recipe) -> None:
@@ -290,7 +314,7 @@ def _meant(name: str, value: Any) -> str | None:
     if name == "dataset":
         return (
             "; give a Dataset, such as splits.test; of arrays x and y it is jaxnet.Dataset(x, "
-            "y, run.classes), with classes from 0"
+            "y, schema=run.schema), with classes from 0"
         )
     return None
 

@@ -284,12 +284,12 @@ def check_labels(run: Run, dataset: Dataset) -> np.ndarray:
     if dataset.classes != run.classes:
         raise InputError(
             f"the data set has classes {dataset.classes}, but the network was trained on "
-            f"{run.classes}; give one with those"
+            f"{run.classes}; give one with those{_of_arrays(dataset)}"
         )
     if dataset.schema.task != run.task or dataset.schema.target_names != run.schema.target_names:
         raise InputError(
             f"the data set is {_asked(dataset.schema)}, but the network was trained on "
-            f"{_asked(run.schema)}; give one like that"
+            f"{_asked(run.schema)}; give one like that{_of_arrays(dataset)}"
         )
     if (origin := run.standardization.target_origin) is not None:
         origin.check(dataset.y, "y")
@@ -302,6 +302,12 @@ def check_labels(run: Run, dataset: Dataset) -> np.ndarray:
             f"y has shape {y.shape} for {examples} examples; give the values of each: {wanted}"
         )
     return answers(y, run.schema.target_names, "") if run.schema.multi_label else y
+
+
+def _of_arrays(dataset: Dataset) -> str:
+    """How to give the meaning of labels that came without one, as the end of a message."""
+    plain = dataset.classes is None and dataset.targets is None
+    return ": of arrays x and y it is jaxnet.Dataset(x, y, schema=run.schema)" if plain else ""
 
 
 def _asked(schema: Schema) -> str:

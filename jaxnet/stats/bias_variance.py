@@ -389,7 +389,7 @@ def _blocks(members: int, examples: int, classes: int) -> list[slice]:
 
 def _values(
     f: Num[np.ndarray, "members examples *classes"],
-    y: Num[np.ndarray, " examples"],
+    y: Num[np.ndarray, "examples ..."],
     loss: Loss | str,
     classes: int,
     seen: Bool[np.ndarray, "members examples"] | None,

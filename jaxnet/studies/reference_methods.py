@@ -143,7 +143,7 @@ class Table:
         near: Int[np.ndarray, "rows neighbors"],
         allowed: Bool[np.ndarray, "rows neighbors"],
         numbers: Sequence[int],
-    ) -> Num[np.ndarray, "rows numbers"]:
+    ) -> Num[np.ndarray, "rows numbers ..."]:
         """Predict with the neighbors that are allowed, for several numbers of them."""
         weights = None if self.weights is None else self.weights[near]
         if self.y.ndim == 2:
@@ -469,7 +469,7 @@ def kinds_of_forests(features: int, classes: int | None) -> tuple[tuple[int, int
     return (some, 1), (some, 5), (features, 5), (features, 20)
 
 
-def _out_of_bag(forest: Any) -> Num[np.ndarray, " examples"]:
+def _out_of_bag(forest: Any) -> Num[np.ndarray, "examples ..."]:
     """What a forest of scikit-learn predicts for its examples by the trees that did not see
     them.
     """

@@ -225,6 +225,7 @@ def test_estimators(arrays):
 def test_what_cannot_be_meant_is_refused(arrays, trained):
     x, values, labels = arrays
     one_hot = np.eye(3, dtype=int)[labels.sum(1) % 3]
+    constant = np.stack([values[:, 0], np.full(EXAMPLES, 0.1)], 1)  # whose variance rounds above 0
     for y, more, words in (
         (one_hot, {}, "for one-hot labels pass y.argmax(1)"),
         (one_hot.astype(float), {}, "for one-hot labels pass y.argmax(1)"),
@@ -234,6 +235,7 @@ def test_what_cannot_be_meant_is_refused(arrays, trained):
         (labels[:, 0], {"task": "multi-label"}, "give y[:, None]"),
         (values[:, :1], {}, "give y.reshape(-1)"),
         (labels * [1, 1, 0], {"task": "multi-label"}, "'y2' is no for all"),
+        (constant, {}, "all 168 training values of 'y1' are 0.1, so there is nothing to learn"),
         (values, {"classes": ("u",)}, "1 names were given for 2 columns"),
     ):
         with pytest.raises(InputError, match=re.escape(words)):
@@ -252,6 +254,47 @@ def test_what_cannot_be_meant_is_refused(arrays, trained):
         jaxnet.fit(MODEL, splits, RECIPE, KEY, plan=plan)
     with pytest.raises(InputError, match="but the network was trained on a multi-label task"):
         jaxnet.evaluate(MODEL, run, trained["values"][0].test)
+
+
+def test_a_column_that_is_the_same_for_all_is_refused_wherever_it_comes_from(arrays, tmp_path):
+    x, values, labels = arrays
+    frame = pd.DataFrame(x, columns=list("abcd")).assign(u=values[:, 0], v=2.5)
+    said = "training values of 'v' are 2.5, so there is nothing to learn; leave it out"
+    with pytest.raises(InputError, match=said):
+        jaxnet.load(frame, label=["u", "v"])
+    with pytest.raises(InputError, match=said.replace("'v'", "'y1'")):
+        jaxnet.JaxnetRegressor(epochs=1).fit(x, frame[["u", "v"]].to_numpy())
+    np.save(tmp_path / "x.npy", x)
+    for y, more, word in (
+        (np.ascontiguousarray(frame[["u", "v"]]), {}, "all 240 training values of 'y1' are 2.5"),
+        (labels * [1, 0, 1], {"task": "multi-label"}, "the label 'y1' is no for all 240"),
+    ):
+        np.save(tmp_path / "y.npy", y)
+        with pytest.raises(InputError, match=word):
+            jaxnet.stream(tmp_path, **more)
+    single = jaxnet.split(x, np.full(EXAMPLES, 2.5))
+    assert single.notes[0].startswith("all 168 training values are 2.5, so there is nothing")
+
+
+def test_arrays_whose_labels_have_no_meaning_are_refused_with_the_cure(arrays, trained):
+    x, values, labels = arrays
+    splits, run, predicted = trained["labels"]
+    plain = jaxnet.Dataset(x, labels)
+    cure = r"of arrays x and y it is jaxnet\.Dataset\(x, y, schema=run\.schema\)"
+    with pytest.raises(InputError, match=f"trained on a multi-label task of .*{cure}"):
+        jaxnet.evaluate(MODEL, run, plain)
+    meant = jaxnet.Dataset(splits.test.x, splits.test.y, schema=run.schema)
+    found = float(jaxnet.evaluate(MODEL, run, meant).error)
+    assert found == sk.hamming_loss(splits.test.y, predicted > np.log(0.5))
+    for y, said in (
+        (labels, r"shape \(240, 3\), but its schema has no names .* give jaxnet.split\(x, y\)"),
+        (values, r"shape \(240, 2\), but its schema has no names"),
+        (labels[:, 0], r"whole numbers \(int64\) without names of classes"),
+    ):
+        by_hand = jaxnet.Dataset(x, y)
+        parts = jaxnet.Splits(by_hand, by_hand, by_hand, splits.standardization)
+        with pytest.raises(InputError, match=said):
+            jaxnet.fit(MODEL, parts, RECIPE, KEY)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from jaxtyping import Int
 
 from jaxnet import display
 from jaxnet.data import checks, targets, tokens
-from jaxnet.data.dataset import Dataset, Splits, Standardization
+from jaxnet.data.dataset import Dataset, Splits, Standardization, nothing_to_learn
 from jaxnet.data.precision import Origin
 from jaxnet.data.schema import HasSchema, Schema, takes_parts_of_schema
 from jaxnet.data.sources import tfds as prepared
@@ -235,6 +235,10 @@ def stream(
     train = Stream(rows, np.sort(drawn), schema=asked, corrupt=corrupt)
     some = _random_rows(train, rng, min(SAMPLE, max(1, SAMPLE_NUMBERS // math.prod(train.shape))))
     some = checks.in_storage_types(some)
+    if some.targets is not None and nothing_to_learn(some) is not None:
+        whole = np.concatenate([labels for _, labels in label_pieces(rows)])
+        if (said := nothing_to_learn(replace(some, y=whole))) is not None:
+            raise InputError(f"{path}: {said}")
     statistics = Standardization.of(some)
     if inputs == "tokens":
         schema = replace(asked, vocabulary=_count_ids(train))
