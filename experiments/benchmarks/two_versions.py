@@ -33,9 +33,12 @@ def trained(path: Path) -> None:
 
     table = runpy.run_path(str(ROOT / "tests/recipes.py"))
     compiled: list[str] = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, _, **__: compiled.append(event) if "backend_compile" in event else None
-    )
+
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
     digits, rng = jaxnet.load("digits"), np.random.default_rng(0)
     x = rng.normal(size=(500, 6)).astype(np.float32)
     values = jaxnet.split(x, x @ np.arange(6.0) + rng.normal(size=500))
@@ -44,7 +47,7 @@ def trained(path: Path) -> None:
     def keep(name: str, splits: jaxnet.Splits, recipe: jaxnet.Recipe) -> None:
         model, key, before = jaxnet.mlp((32,)), jax.random.key(0), len(compiled)
         for rate in (1.0, 0.5):
-            changed = replace(recipe, learning_rate=rate * float(recipe.learning_rate))
+            changed = replace(recipe, learning_rate=rate * np.float64(recipe.learning_rate))
             run = jaxnet.fit(model, splits, changed, key)
             error = jaxnet.evaluate(model, run, splits.test).error
             outputs = jaxnet.predict(model, run, splits.test.x)

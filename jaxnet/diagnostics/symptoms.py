@@ -201,14 +201,14 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
     """
     n, now, matters = int(curve.sizes.max()), float(curve.error[0, -1]), _that_matters(tolerance)
     reach = predicted_together(curve)
-    why = reach[0].refused
     gains = [
-        (factor, then, Estimate(now - then.estimate, now - then.high, now - then.low, why))
+        (factor, then, Estimate(now - then.estimate, now - then.high, now - then.low, then.refused))
         for factor, then in zip(FACTORS, reach, strict=True)
     ]
+    known = list(takewhile(lambda each: each[1].refused is None, gains))
     unless = f"unless the curve bends beyond the {n:,} examples measured"
     unknown = f"it is uncertain whether more data would lower the error by more than {matters}: "
-    if why is not None:
+    if not known:
         _, _, size = gains[-1]
         if now < tolerance:
             words = (
@@ -216,10 +216,10 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
                 f"more than {matters}"
             )
             return finding(Code.MORE_DATA_WILL_NOT_HELP, size, True, words)
-        return finding(Code.MORE_DATA_HELPS, size, False, f"{unknown}{why}")
-    helps = next((each for each in gains if each[2].low > tolerance), None)
-    too_little = list(takewhile(lambda each: each[2].high < tolerance, gains))
-    factor, then, size = helps or (too_little or gains)[-1]
+        return finding(Code.MORE_DATA_HELPS, size, False, f"{unknown}{reach[0].refused}")
+    helps = next((each for each in known if each[2].low > tolerance), None)
+    too_little = list(takewhile(lambda each: each[2].high < tolerance, known))
+    factor, then, size = helps or (too_little or known)[-1]
     words = (
         f"the learning curve ends at an error of {now:.2%}, and with {factor} times the data "
         f"{then.estimate:.2%} is predicted ({then.low:.2%} to {then.high:.2%})"

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from jaxnet import arrays
 from jaxnet.errors import InputError
 from jaxnet.stats.curve_prior import (
+    MAX_HALF_WIDTH,
     MAX_SIZE_RATIO,
     Curves,
     as_error,
@@ -108,7 +109,9 @@ def predicted_together(
 
     Returns:
         One forecast for each multiple. Unlike those of `extrapolate`, wide intervals are not
-        refused: whether they are too wide depends on what they are compared with.
+        refused: whether they are too wide depends on what they are compared with. Refused are those
+        that say nothing about a fall: wider than a factor of 4, around an error above the one at
+        the largest size.
     """
     places = np.array([[factor * curve.sizes.max() for factor in factors]])
     mixture = forecast(curve, places)
@@ -116,6 +119,13 @@ def predicted_together(
     y = quantiles(mixture, [tail, 0.5, 1 - tail])
     low, center, high = as_error(y, curve.test_examples)[0].T
     reasons = refusals(curve, places, np.zeros_like(places))[0]
+    now, wide = float(curve.error[0, -1]), (y[0, :, 2] - y[0, :, 0]) / 2 > MAX_HALF_WIDTH
+    for place in np.flatnonzero(wide & (center > now)):
+        reasons[place] = reasons[place] or (
+            f"with {places[0, place]:,.0f} examples an error between {low[place]:.2%} and "
+            f"{high[place]:.2%} is predicted, which does not tell a fall from the {now:.2%} "
+            "measured; measure at larger sizes, or with more members"
+        )
     return tuple(
         Estimate(float(e), float(a), float(b)) if why is None else Estimate(float(e), refused=why)
         for e, a, b, why in zip(center, low, high, reasons, strict=True)

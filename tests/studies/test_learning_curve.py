@@ -13,7 +13,8 @@ from jaxnet import Recipe
 from jaxnet.data import resampling
 from jaxnet.diagnostics import extrapolate, repeated
 from jaxnet.diagnostics.symptoms import more_data
-from jaxnet.stats.curve_prior import measured
+from jaxnet.stats.curve_prior import Curves, measured
+from jaxnet.stats.extrapolation import predicted_together
 
 MODEL = jaxnet.mlp((16,))
 RECIPE = Recipe(epochs=4, batch_size=32, learning_rate=1e-2, schedule="constant")
@@ -171,6 +172,27 @@ def test_an_error_below_the_tolerance_cannot_fall_by_more():
     assert (found.code, found.claimed) == ("more_data_will_not_help", True)
     assert found.size.refused
     assert found.evidence.startswith("the error is 1.00% with 16,000 examples, so no amount")
+
+
+def test_a_forecast_that_tells_no_fall_is_not_given():
+    """Errors of networks that look up tokens, some of which have not begun to learn at small sizes:
+    the forecast for 8 times the data was 19.84%, with 0.02% measured.
+    """
+    error = np.array([[0.50325, 0.3405, 0.146328125, 0.0596875, 2.34375e-4]])
+    variance = np.array([[5.29e-4, 0.0508, 0.0507, 0.0262, 8.79e-7]])
+    members = np.array([[5.0, 5, 16, 8, 16]])
+    curve = Curves(
+        np.array([[200.0, 400, 800, 1600, 2800]]), error, variance, members, np.r_[800.0]
+    )
+    for each in predicted_together(curve):
+        assert "does not tell a fall from the 0.02% measured" in each.refused
+        assert np.isnan(each.high)
+    low = more_data(curve, 0.02)
+    assert (low.code, low.claimed) == ("more_data_will_not_help", True)
+    assert low.evidence.startswith("the error is 0.02% with 2,800 examples, so no amount of data")
+    open_ = more_data(curve, 1e-4)
+    assert not open_.claimed
+    assert re.search(r"uncertain .* between 0\.00% and \d+\.\d\d% is predicted", open_.evidence)
 
 
 def test_the_gain_is_the_one_between_the_errors_that_are_printed():
