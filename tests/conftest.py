@@ -40,6 +40,9 @@ jax.config.update("jax_num_cpu_devices", 3)  # for populations; all else runs on
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+# Libraries and traced programs are millions of objects that stay: walking over them as often as by
+# default is a tenth of the time.
+gc.set_threshold(50_000, 20, 20)
 
 MNIST = Path(__file__).parent.parent.parent / "shared/data/mnist"
 

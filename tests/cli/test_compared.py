@@ -2,6 +2,7 @@
 another way.
 """
 
+import functools
 import html
 import itertools
 import json
@@ -387,6 +388,7 @@ def test_of_values_it_is_students():
         network_difference(a, b[:9])
 
 
+@functools.cache
 def _difference(more, fewer, n, level=0.95):
     a, b = np.zeros((2, n), bool)
     a[:more] = b[more : more + fewer] = True

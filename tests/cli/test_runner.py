@@ -128,12 +128,13 @@ def test_what_is_in_the_way_is_refused(finished, tmp_path, refused):
     assert "cannot be written" in refused(*FAST, "--out", tmp_path / "file/run").err
 
 
-def test_resume_without_out_takes_the_newest_unfinished_run_or_starts_fresh(tmp_path):
-    done = run(*FAST, "--resume", cwd=tmp_path)
+def test_resume_without_out_takes_the_newest_unfinished_run_or_starts_fresh(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_here(*FAST, "--resume")
     assert "nothing to resume: starting fresh" in done.stdout
     (first,) = (tmp_path / "runs").iterdir()
     (first / "result.json").unlink()
-    done = run(*FAST, "--resume", cwd=tmp_path)
+    done = run_here(*FAST, "--resume")
     assert f"continuing runs/{first.name}" in done.stdout
     assert (first / "result.json").exists()
 
@@ -374,10 +375,12 @@ def test_digits_reaches_97_percent(tmp_path):
     assert result(tmp_path / "run")["accuracy"]["test"]["estimate"] >= 0.96
 
 
+# so long that they are stopped before their end: a few seconds
+EPOCHS = 300
 LONG = (
     "--no-cache",
     "--epochs",
-    "1000",
+    str(EPOCHS),
     "--batch-size",
     "32",
     "--hidden",
@@ -401,7 +404,7 @@ def _wait_for(folder, words, process, seconds=60):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("long") / "run"
-    run(*LONG, "--out", folder)
+    run_here(*LONG, "--out", folder)
     return folder
 
 
@@ -425,7 +428,7 @@ def test_a_signal_saves_and_the_run_continues_to_the_same_end(undisturbed, tmp_p
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert f"stopped by {number.name} after epoch" in said
-    done = run(*LONG, "--out", folder, "--resume")
+    done = run_here(*LONG, "--out", folder, "--resume")
     assert "continuing" in done.stdout
     assert result(folder)["resumed"]["from_epoch"] >= 20
     assert _same_parameters(folder, undisturbed)
@@ -451,12 +454,12 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used_or_the_run_ref
     os.truncate(cut, cut.stat().st_size - 1)
     lost = shutil.copytree(folder, tmp_path / "lost")
     shutil.rmtree(lost / "state" / before.name)
-    refused = run(*LONG, "--out", lost, "--resume", status=2)
+    refused = run_here(*LONG, "--out", lost, "--resume", status=2)
     assert f"{newest.name} is damaged: {cut.name} is not what was written there" in " ".join(
         refused.stderr.split()
     )
     assert (lost / "state" / newest.name).is_dir()
-    done = run(*LONG, "--out", folder, "--resume")
+    done = run_here(*LONG, "--out", folder, "--resume")
     assert f"{newest.name} is damaged: {cut.name} is not what was written there" in " ".join(
         done.stdout.split()
     )
@@ -483,13 +486,13 @@ def test_kills_at_random_moments_lose_nothing(kills, undisturbed, tmp_path):
         else:
             # A tenth beyond the last epoch: that one is killed while it writes its report.
             wanted = (
-                min(1000, _epochs(log) + moments.randint(1, 250))
+                min(EPOCHS, _epochs(log) + moments.randint(1, EPOCHS // 4))
                 if moments.random() < 0.9
-                else 1000
+                else EPOCHS
             )
             while process.poll() is None and _epochs(log) < wanted:
                 time.sleep(0.01)
-            time.sleep(moments.uniform(0, 0.1 if wanted < 1000 else 1.0))
+            time.sleep(moments.uniform(0, 0.1 if wanted < EPOCHS else 1.0))
         process.kill()
         _, errors = process.communicate()
         killed += process.returncode == -signal.SIGKILL
@@ -512,7 +515,7 @@ def test_kills_at_random_moments_lose_nothing(kills, undisturbed, tmp_path):
             again += int(number) > 0
     print(
         f"{killed} kills, {again} continued from a checkpoint, "
-        f"{len([w for w, _ in lines if w == 'epoch'])} epochs run for 1000"
+        f"{len([w for w, _ in lines if w == 'epoch'])} epochs run for {EPOCHS}"
     )
 
 
@@ -714,7 +717,7 @@ SWEEP = (
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("swept") / "run"
-    return folder, run(*SWEEP, "--out", folder, script="sweep").stdout
+    return folder, run_here(*SWEEP, "--out", folder, script="sweep").stdout
 
 
 def test_a_sweep_has_a_table_a_picture_and_a_chosen_network(swept, digits):
@@ -771,7 +774,7 @@ def test_the_network_that_a_sweep_chose_is_not_judged_on_what_chose_it(swept):
 def test_a_sweep_that_was_stopped_continues_to_the_same_end(swept, tmp_path):
     folder = tmp_path / "run"
     long = (*SWEEP[:2], "40", *SWEEP[3:])
-    run(*long, "--out", tmp_path / "whole", script="sweep")
+    run_here(*long, "--out", tmp_path / "whole", script="sweep")
     process = subprocess.Popen(
         command(*long, "--out", folder, script="sweep"),
         cwd=ROOT,
@@ -787,7 +790,7 @@ def test_a_sweep_that_was_stopped_continues_to_the_same_end(swept, tmp_path):
     assert process.returncode == 128 + signal.SIGTERM, said
     assert "stopped by SIGTERM with" in said
     assert f"--resume and --out {os.path.relpath(folder, ROOT)}" in said
-    run(*long, "--out", folder, "--resume", script="sweep")
+    run_here(*long, "--out", folder, "--resume", script="sweep")
     a, b = (json.loads((each / "result.json").read_text()) for each in (tmp_path / "whole", folder))
     assert b.pop("resumed") != a.pop("resumed")
     a.pop("seconds"), b.pop("seconds")
@@ -880,7 +883,7 @@ def test_bad_spaces_have_a_message(tmp_path, space, message, refused):
 
 def test_asking_and_telling(tmp_path):
     pytest.importorskip("optuna", reason="optuna is not installed")
-    done = run(
+    done = run_here(
         "--rounds", "2", "--batch", "4", "--epochs", "2", "--hidden", "8", script="ask_and_tell"
     )
     assert "round 2/2: lowest validation loss" in done.stdout
