@@ -1,12 +1,13 @@
 """Do two versions of jaxnet train the same networks?
 
     git worktree add OTHER COMMIT
-    python -m experiments.benchmarks.two_versions OTHER
+    python -m experiments.benchmarks.two_versions OTHER [--few]
 
-Every recipe of tests/recipes.py, of this checkout, trains a network on the digits in each version,
-and two of them train on one value for each example. Parameters, history and predictions are
-compared, and how many programs were compiled for `fit` and `evaluate`, the second time with another
-learning rate. Ends with 1 where anything differs.
+Every recipe of tests/recipes.py of this checkout, or with --few one of each optimizer, trains a
+network on the digits in each version, and those of two optimizers also on one value for each
+example. Parameters, history and predictions are compared, and how many programs were compiled for
+`fit` and `evaluate`, the second time with another learning rate. Ends with 1 where anything
+differs.
 """
 
 import argparse
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 VALUES = ("adam", "muon")  # optimizers of the recipes that learn values, too
 
 
-def trained(path: Path) -> None:
+def trained(path: Path, few: bool) -> None:
     """Write what the jaxnet of this process trains into an .npz file."""
     import jax
 
@@ -57,18 +58,22 @@ def trained(path: Path) -> None:
                 for number, leaf in enumerate(jax.tree.leaves(tree)):
                     found[f"{name}/{rate}/{part}/{number}"] = np.asarray(leaf)
         found[f"{name}/compiled"] = np.array(len(compiled) - before)
+        print(f"{name}: {len(compiled) - before} programs", file=sys.stderr, flush=True)
 
     for row, name in zip(table["ROWS"], table["NAMES"], strict=True):
+        if few and row not in table["FEW"]:
+            continue
         keep(name, digits, table["recipe"](row))
         if row[0] in VALUES and "label_smoothing" not in row[2]:
             keep(f"values {name}", values, table["recipe"](row))
     np.savez(path, **found)
 
 
-def run(checkout: Path, path: Path) -> dict[str, np.ndarray]:
+def run(checkout: Path, path: Path, few: bool) -> dict[str, np.ndarray]:
     """What a version trains."""
     environment = os.environ | {"PYTHONPATH": str(checkout), "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, __file__, "--write", path], env=environment, check=True)
+    command = [sys.executable, __file__, "--write", path, *["--few"] * few]
+    subprocess.run(command, env=environment, check=True)
     with np.load(path) as file:
         return dict(file)
 
@@ -79,14 +84,15 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("other", nargs="?", type=Path, help="folder of the other version")
+    parser.add_argument("--few", action="store_true", help="one recipe of each optimizer")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.write is not None:
-        trained(options.write)
+        trained(options.write, options.few)
         return 0
     with tempfile.TemporaryDirectory() as folder:
         here, there = (
-            run(each.absolute(), Path(folder) / f"{number}.npz")
+            run(each.absolute(), Path(folder) / f"{number}.npz", options.few)
             for number, each in enumerate((ROOT, options.other))
         )
     if here.keys() != there.keys():
