@@ -164,7 +164,7 @@ class DataOptions:
     image_size: tuple[int, int] | None = None
     """height and width to which images in files are scaled"""
     inputs: Literal["numbers", "tokens"] = "numbers"
-    """tokens: whole numbers from 0, such as those of words or items, which stay integers"""
+    """numbers are standardized; tokens are whole numbers from 0 that stand for words or items"""
     pad: int | None = None
     """with --inputs tokens: the id that fills up shorter sequences, and stands in for empty cells
     of a table

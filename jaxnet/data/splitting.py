@@ -458,12 +458,12 @@ def pool(splits: Splits) -> Splits:
         return splits
     (both,) = tokens.of_training(in_one(splits.train, splits.validation))
     standardization = splits.standardization
-    note = "mean and scale are those that were given, which are not those of the training set"
+    note = "standardization uses the given mean and scale, which are not those of the training set"
     if _alike(standardization, Standardization.of(splits.train)):
         standardization = Standardization.of(both)
         note = (
-            f"mean and scale are those of the {len(both):,} examples of training and validation "
-            "set together; the test set has no part in them"
+            f"standardization uses the mean and scale of the {len(both):,} examples of training "
+            "and validation set together; the test set has no part in them"
         )
     notes = () if both.schema.tokens and both.classes is not None else (note,)
     return replace(

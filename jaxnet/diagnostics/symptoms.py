@@ -221,7 +221,7 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
     too_little = list(takewhile(lambda each: each[2].high < tolerance, known))
     factor, then, size = helps or (too_little or known)[-1]
     words = (
-        f"the learning curve ends at an error of {now:.2%}, and with {factor} times the data "
+        f"the learning curve ends at an error of {now:.2%}. With {factor} times the data, "
         f"{then.estimate:.2%} is predicted ({then.low:.2%} to {then.high:.2%})"
     )
     if helps is not None:
@@ -230,7 +230,9 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
     if too_little:
         words += f": lower by less than {matters}, {unless}"
         rest = " and ".join(str(each) for each in FACTORS[len(too_little) :])
-        words += f". For {rest} times the data it is uncertain" * bool(rest)
+        words += f". For {rest} times the data it is uncertain whether it falls by more" * bool(
+            rest
+        )
         return finding(Code.MORE_DATA_WILL_NOT_HELP, size, True, words)
     return finding(Code.MORE_DATA_HELPS, size, False, unknown + words)
 

@@ -115,8 +115,8 @@ def lines(d: "Diagnosis") -> list[str]:
             found.append(f"  {d.folds.groups:,} groups are the independent units")
         if d.folds.coverage != "95%":
             found.append(
-                f"  With so few examples, intervals hold the truth in {d.folds.coverage} of "
-                "studies."
+                "  With so few examples, these intervals hold the true value in "
+                f"{d.folds.coverage} of studies."
             )
     target = "" if d.target_error is None else f", target error {d.target_error:.1%}"
     found.append(f"Error steps (tolerance {d.tolerance:.1%}{target})")

@@ -89,9 +89,10 @@ def advise(
         rounds: how often a change may be adopted and others tried from there, at most 5. The rounds
             end earlier where no change is adopted, and where the error is below the tolerance. Each
             has folds and random keys of its own, and intervals that allow for all of them.
-        measure: what a gain is a gain of: "error" (wrong predictions; squared errors divided by the
-            variance of y), "balanced_error" (every class counts the same), "log_loss" (minus the
-            logarithm of the probability of the label, where a lower one than 1e-6 counts as that),
+        measure: in which score gains are measured: "error" (wrong predictions; squared errors
+            divided by the variance of y), "balanced_error" (every class counts the same),
+            "log_loss" (minus the logarithm of the probability of the label, where a lower one than
+            1e-6 counts as that),
             or "rmse" (root mean squared error of values, in the units of y). Several values or
             labels of each example have the error alone: its mean over values, and the share of
             wrong answers.

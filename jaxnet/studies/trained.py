@@ -106,7 +106,9 @@ def cost(problem: Problem, design: Design, needs: Needs, devices: int) -> str:
     words = f"Training {needs.total} networks, {steps:,} steps each: {folds}{needs.wholes} on all"
     words += "" if needs.folds else f" {n:,} examples"
     if parts := needs.total - needs.folds - needs.wholes:
-        words += f", and {parts} on smaller parts (for the decomposition and for more data)"
+        words += (
+            f", and {parts} on smaller parts (for the decomposition and the forecast of more data)"
+        )
     if jax.default_backend() != "cpu":
         return words
     seconds = max(1, round(operations(problem) * needs.total / CORE / devices))

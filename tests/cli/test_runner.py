@@ -942,7 +942,7 @@ def test_members_are_cross_fitted_and_one_more_is_kept(tmp_path):
     assert found["diagnosis"]["folds"]["folds"] == 4
     words = " ".join(done.stdout.split())
     assert "8 of 9 networks are trained: 4 folds times 2 seeds leave 1 over" in words
-    assert "mean and scale are those of the 1,438 examples" in words
+    assert "standardization uses the mean and scale of the 1,438 examples" in words
     assert "mismatch" not in words
     kept = jaxnet.restore(out / "params")
     judged = jaxnet.evaluate(jaxnet.mlp((8,)), kept, jaxnet.load("digits").test)

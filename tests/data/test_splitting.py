@@ -265,7 +265,9 @@ def test_a_pool_is_training_and_validation_set_and_standardized_as_one(groups):
     assert np.allclose(pooled.standardization.mean, both.mean(0), rtol=1e-5)
     assert np.allclose(pooled.standardization.scale, both.std(0), rtol=1e-5)
     assert np.isclose(pooled.standardization.target_mean, pooled.train.y.mean(), rtol=1e-4)
-    assert pooled.notes[-1].startswith(f"mean and scale are those of the {len(both)} examples")
+    assert pooled.notes[-1].startswith(
+        f"standardization uses the mean and scale of the {len(both)} examples"
+    )
     assert (pooled.test_source, pooled.grouped_by) == (splits.test_source, splits.grouped_by)
     if groups is not None:
         rows = [int(np.flatnonzero((x == one).all(1))[0]) for one in both]
@@ -294,7 +296,7 @@ def test_a_pool_keeps_a_standardization_of_ones_own():
     )
     pooled = pool(dataclasses.replace(splits, standardization=own))
     assert pooled.standardization is own
-    assert pooled.notes[-1].startswith("mean and scale are those that were given")
+    assert pooled.notes[-1].startswith("standardization uses the given mean and scale")
 
 
 def test_examples_without_a_group_are_groups_of_their_own():

@@ -262,7 +262,7 @@ def test_splits_hold_every_row_once(tmp_path, dtype, shape):
         jax.tree.leaves(splits.standardization), jax.tree.leaves(exact), strict=True
     ):
         assert np.array_equal(ours, theirs)
-    assert "mean and scale are those of 390 random training rows" in splits.notes
+    assert "standardization uses the mean and scale of 390 random training rows" in splits.notes
     again, other = stream(tmp_path, seed=5, test=60), stream(tmp_path, seed=6, test=60)
     assert np.array_equal(again.test.x, splits.test.x)
     assert not np.array_equal(other.test.x, splits.test.x)
@@ -277,7 +277,7 @@ def test_parts_of_a_fraction_are_capped_and_the_statistics_are_of_a_sample(tmp_p
     splits = stream(tmp_path, test=30)
     assert len(splits.validation) == 10_000  # for 11,000
     assert (len(splits.train), len(splits.test)) == (110_000 - 10_000 - 30, 30)
-    assert "mean and scale are those of 65536 random training rows" in splits.notes
+    assert "standardization uses the mean and scale of 65,536 random training rows" in splits.notes
     error = x.std(0) / np.sqrt(65_536)
     assert np.all(np.abs(np.asarray(splits.standardization.mean) - x.mean(0)) < 4 * error)
     assert not np.array_equal(splits.standardization.mean, x.mean(0))

@@ -3,9 +3,9 @@
     jaxnet diagnose FILE.csv --label COLUMN
     jaxnet diagnose FOLDER --model cnn --members 32
 
-Trains 16 networks, each without a part of the examples, on which it is then judged: how much of the
-error is bias, variance and mismatch, with 95% confidence intervals, and what to try next. This is
-`train` with `--members 16`.
+Trains 16 networks. Each one leaves out a part of the examples and is judged on that part. Reports
+how much of the error is bias, variance and mismatch, with 95% confidence intervals, and what to try
+next. This is `jaxnet train` with `--members 16`.
 """
 
 from collections.abc import Sequence

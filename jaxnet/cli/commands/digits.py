@@ -1,8 +1,9 @@
 """How well does a small network read handwritten digits, after a few seconds of training?
 
-jaxnet digits
+    jaxnet digits
+    jaxnet digits --members 16     a diagnosis, in half a minute
 
-Test accuracy 0.9772, standard deviation 0.0045 over seeds 0 to 9; 4.5 s each with an empty
+Test accuracy 97.72%, standard deviation 0.45% over seeds 0 to 9; 4.5 s each with an empty
 compilation cache, everything included, on 2 cores of an AMD EPYC (AVX2), jax 0.10.2.
 """
 

@@ -1,11 +1,11 @@
-"""Would more data help? How the error falls as the training set grows, and where it is going.
+"""Would more data help? How the error falls as the training set grows, and a forecast.
 
     jaxnet learning-curve
     jaxnet learning-curve --dataset mnist --epochs 2 --at 480000 --target-error 0.02
 
-Trains networks on growing random parts of the training set, all equally many steps, as one
-population. Says what the error will be with more examples, with intervals that carry the doubt
-about the curve's form, and how many it takes to reach --target-error.
+Trains networks on growing random parts of the training set, all for the same number of steps.
+Predicts the error with more examples, with intervals that allow for the unknown shape of the curve,
+and how many examples it takes to reach --target-error.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What would be learned from this file?
+"""How does jaxnet read this file, and what would it learn?
 
     jaxnet look FILE.csv --label COLUMN
     jaxnet look FOLDER

@@ -1,6 +1,8 @@
-"""What does a trained network say about new examples?
+"""What does a trained network predict for new examples?
 
-jaxnet predict --run DIR new.csv digit.png
+    jaxnet predict --run DIR new.csv digit.png
+
+Writes a line for each row or image: the class with the probabilities of all classes, or the value.
 """
 
 import sys

@@ -1,6 +1,8 @@
 """How do I get a data set of TensorFlow Datasets?
 
-jaxnet prepare cifar10
+    jaxnet prepare cifar10
+
+Downloads and converts it once, with TensorFlow; from then on it is read without TensorFlow.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What does the page of a finished run look like with this version of jaxnet?
+"""How do I write the page of a finished run again?
 
     jaxnet report                   of the newest run in runs/
     jaxnet report runs/ONE --open   and opens it in the browser

@@ -2,8 +2,9 @@
 
     jaxnet seeds --members 30 --difference 0.005
 
-Trains the same network with many seeds: all luck, that of the initialization alone, that of the
-order of examples alone.
+Trains the same network with many random seeds, three times: with everything random, with only the
+initialization random, and with only the order of the examples random. Reports how much the test
+error varies, and how many seeds are needed to tell a difference of --difference from chance.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
-"""Has the data drifted since the network was trained? What would be noticed, after how many
-examples, and what it costs.
+"""Has the data drifted since the network was trained? Which shifts would be noticed, with how many
+examples, and by how much do they raise the error?
 
     jaxnet shift --dataset digits           trains, shifts the test set, and tests with batches
                                             of every size

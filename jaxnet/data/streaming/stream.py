@@ -273,7 +273,7 @@ def stream(
         ),
         f"inputs: tokens, with ids up to {train.vocabulary - 1:,}"
         if train.vocabulary is not None
-        else f"mean and scale are those of {len(some)} random training rows",
+        else f"standardization uses the mean and scale of {len(some):,} random training rows",
         *notes_on(some),
     ]
     about: Any = {

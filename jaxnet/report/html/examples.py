@@ -170,6 +170,4 @@ def _tile(
     image = (
         "" if pixel_max is None else f'<img alt="{text(words)}" src="{png(picture(x, pixel_max))}">'
     )
-    return (
-        f'<li>{image}{number}: label <b>{text(classes[label])}</b><ul class="bars">{bars}</ul></li>'
-    )
+    return f'<li>{image}row {number}: label <b>{text(classes[label])}</b><ul class="bars">{bars}</ul></li>'

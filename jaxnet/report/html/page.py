@@ -203,6 +203,8 @@ def _top(result: dict[str, Any], *, numbers: bool) -> str:
     tried = (
         _adopt(result["advice"])
         if "advice" in result
+        else f"<p>{STUDY_NEXT[result['experiment']]}</p>"
+        if result["experiment"] in STUDY_NEXT
         else _next(result["findings"], result["tolerance"])
     )
     beside = (
@@ -219,6 +221,14 @@ def _headed(verdict: str) -> str:
     if len(name) > LONGEST_HEADING:
         return text(verdict)
     return f"<b>{text(name)}</b>{text(why.strip())}"
+
+
+# What to do after a study whose findings are about the data, and have no remedies.
+STUDY_NEXT = {
+    "labels": "Look at the doubtful labels below. Where one is wrong, write the correct label into "
+    "the column corrected of labels.csv. jaxnet train DATA --corrections labels.csv then trains "
+    "with the corrected labels."
+}
 
 
 def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxnet.display import rounded
 from jaxnet.report.html.document import table, text
+from jaxnet.studies.label_errors import PARTS
 
 LISTED = 20  # doubtful labels
 
@@ -76,14 +77,21 @@ def _bias_variance(found: Mapping[str, Any], percent: bool) -> str:
 
 def _labels(found: Mapping[str, Any], _: bool) -> str:
     rows = [
-        (str(each["index"]), text(part), f"{each['confidence']:.1%}", f"{each['contradicted']:.1%}")
+        (
+            str(each["index"]),
+            PARTS[part],
+            f"{each['confidence']:.1%}",
+            f"{each['contradicted']:.1%}",
+        )
         for part, listed in found["doubtful"].items()
         for each in listed[:LISTED]
     ]
     if not rows:
         return "<p>No label is doubtful.</p>"
     head = ["row", "part", "confidence in another class", "networks that contradict the label"]
-    caption = "the most doubtful labels of each part; labels.csv lists all"
+    caption = (
+        "the most doubtful labels; labels.csv lists all of them. Rows count from 0 in each part"
+    )
     return table(head, rows, caption=caption)
 
 
