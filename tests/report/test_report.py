@@ -456,7 +456,7 @@ def test_confident_mistakes_come_first():
     log_p = np.log(np.array([[0.9, 0.1], [0.3, 0.7], [0.55, 0.45]]))
     text = examples.wrong_classes(np.zeros((3, 2)), np.array([1, 1, 1]), log_p, ("a", "b"), None)
     assert "2 of 3 test examples" in text
-    assert text.index("0: label <b>b</b>") < text.index("2: label <b>b</b>")
+    assert text.index("row 0: label <b>b</b>") < text.index("row 2: label <b>b</b>")
 
 
 def test_scores_stand_on_the_page_and_a_result_without_them_is_read(one):

@@ -36,7 +36,9 @@ class AdviseOptions(Options):
     rounds: int = 1
     """how often a change may be adopted and others tried from there, at most 5"""
     measure: Literal["error", "balanced_error", "log_loss", "rmse"] = "error"
-    """the score whose gain is measured; balanced_error: every class counts the same; rmse: of values"""
+    """the score whose gain is measured; balanced_error: every class counts the same; rmse: for
+    values, in their units
+    """
     seconds: float | None = None
     """time limit in seconds, kept by training fewer seeds and trying fewer changes"""
 
