@@ -170,4 +170,5 @@ def _tile(
     image = (
         "" if pixel_max is None else f'<img alt="{text(words)}" src="{png(picture(x, pixel_max))}">'
     )
-    return f'<li>{image}row {number}: label <b>{text(classes[label])}</b><ul class="bars">{bars}</ul></li>'
+    head = f"{image}row {number}: label <b>{text(classes[label])}</b>"
+    return f'<li>{head}<ul class="bars">{bars}</ul></li>'
