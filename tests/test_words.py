@@ -80,6 +80,23 @@ UNCLEAR = (
     "of one-hot rows give",
     "table is in disorder",
     "can it be believed",
+    "a gain is a gain of",
+    "mean and scale are those",
+    "all luck, that of",
+    "carry the doubt",
+    "stand beside each other without",
+    "examples, and what it costs",
+    "are compared from",
+    "kept none",
+    "network of the folder",
+    "answered with the nearest",
+    "says more than a file can",
+    "decide none of this",
+    "no bit of a network changes",
+    "more data are no change",
+    "on less of it than all folds",
+    "lose the same on",
+    "say the same of",
 )
 # Old words and turns, as regular expressions.
 UNITS = (

@@ -298,7 +298,7 @@ def _coverage(a: Compared, b: Compared, of: Scope) -> str:
     told = {each.unseen.fit.coverage for each in (a, b) if each.unseen is not None} - {"95%"}
     if not told:
         return ""
-    return f"; with so few examples, such intervals hold the truth in {max(told)} of studies"
+    return f"; with so few examples, such intervals hold the true value in {max(told)} of studies"
 
 
 def _not_used(a: Compared, b: Compared, of: Scope) -> tuple[str, ...]:

@@ -187,7 +187,7 @@ def test_signals_of_a_run_are_written_and_drawn(trained, tmp_path):
     ]
     figures.signals(taken, run.layers, tmp_path / "signals.png")
     drawn = (tmp_path / "signals.svg").read_text()
-    assert "norm of the gradient" in drawn
+    assert "size of the gradient" in drawn
     assert "dead units, %" in drawn
     assert "saturated outputs" not in drawn  # none of the layers has them
 

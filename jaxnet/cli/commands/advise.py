@@ -11,7 +11,7 @@ apply. Columns of a table that do not matter are left out, and so are
 labels that are likely wrong, where there are many, and values that are far from predicted ones. The
 command reports what each change gains on examples that its networks have not seen, with 95%
 intervals that allow for the choice of the best. Changes that fall behind are dropped early. The
-network of the folder has the best recipe; the test set is used once, for its error.
+network that is saved has the best recipe; the test set is used once, for its error.
 """
 
 from collections.abc import Sequence

@@ -13,9 +13,10 @@ or rows, the training examples that support and oppose their labels, and what it
 gain to leave them out or to give them other labels. Says where the error is higher than elsewhere,
 how large prediction sets are, and what an attacker could tell. Writes labels.csv, the labels that
 both halves of the networks show to be wrong, with an empty column for the corrected one; jaxnet
-train --corrections reads it once that is filled in. Rows are numbered within their part of the
-split. The network of the folder is trained on all examples of training and validation set; the test
-set is used once, for its error. With --resume, or the same --out, an interrupted census goes on.
+train --corrections reads it once that is filled in. Rows are numbered from 0 within the training,
+validation or test set. One more network is trained on the whole training and validation set, and
+saved; the test set is used once, for its error. With --resume, or the same --out, an interrupted
+census goes on.
 
 `jaxnet labels` is a quicker check of the labels alone, with 16 networks.
 """

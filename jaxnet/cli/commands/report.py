@@ -65,7 +65,7 @@ def _run(options: ReportOptions, folder: Path, found: dict[str, Any]) -> str:
     splits = read_data(finished, options.data_dir)
     outputs = np.asarray(predict(finished.model, finished.run, splits.test.x))
     if found.get("members", 1) > 1:
-        console.say("the page shows the network of the folder, and numbers of all networks")
+        console.say("the page shows the saved network, and numbers of all networks")
     phase(*WRITING)
     return html(found, finished.model, (finished.run,), splits, outputs, folder / "figures")
 

@@ -168,7 +168,7 @@ def stream(
     """Splits whose training set stays on disk, as a Stream; validation and test set are random rows
     in memory.
 
-    Mean and scale are those of at most 65,536 random training rows.
+    Standardization uses the mean and scale of at most 65,536 random training rows.
 
     Args:
         path: a folder with x.npy and y.npy; a Parquet file or a folder of such files, which are

@@ -24,8 +24,8 @@ def signals(given: Signals, layers: Sequence[str], path: Path) -> None:
     """
     panels = {
         "size of the gradient": (given.gradient_norm, "log"),
-        "change by a step, % of the weights": (100 * given.update_ratio, "log"),
-        "size of the layer's outputs": (given.output_scale, "log"),
+        "change per step, %": (100 * given.update_ratio, "log"),
+        "size of the outputs": (given.output_scale, "log"),
         "dead units, %": (100 * np.asarray(given.dead_units), "linear"),
         "saturated outputs, %": (100 * np.asarray(given.saturated_units), "linear"),
         "loss of the batch": (np.asarray(given.loss)[..., None], "linear"),

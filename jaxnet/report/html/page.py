@@ -37,7 +37,8 @@ FIGURES = {
     "curves": "loss and accuracy in each epoch; training (running): averaged over the epoch while "
     "the network learns",
     "signals": "what each layer does at some steps of each epoch, one line per layer. Sizes are "
-    "norms; that of the outputs is their root mean square before the activation. Dead units: relu "
+    "norms; that of the outputs is their root mean square before the activation. Change per step: "
+    "the norm of the change as a share of the norm of the parameters. Dead units: relu "
     "units that are 0 on the whole batch. Saturated outputs: those of a tanh or sigmoid that are "
     "so close to a bound that they hardly learn",
     "calibration": "how often predictions are right, over how confident they are; a calibrated "
