@@ -172,8 +172,8 @@ def error(
 def report(path: Path) -> None:
     """Print by how much advice errs more than each rival, in percentage points."""
     rows = read(path)
-    for name in [f"{data}{fault}," for fault in FAULTS for data in [*TABLES, "MNIST"]]:
-        found = [row for row in rows if row["case"].startswith(name)]
+    for name in [f"{data}{fault}" for fault in FAULTS for data in [*TABLES, "MNIST"]]:
+        found = [row for row in rows if row["case"].rpartition(",")[0] == name]
         for rival in ("before", "random", "tpe") if found else ():
             apart = np.array([100 * (float(row["advice"]) - float(row[rival])) for row in found])
             words = repeated(apart) if len(apart) > 1 else f"{apart[0]:.2f}"
