@@ -66,12 +66,13 @@ def test_networks_that_know_by_heart_are_too_sure(splits):
         ),
     )
     sure = Recipe(
-        optimizer="sgd", epochs=400, batch_size=80, learning_rate=1.0, schedule="constant"
+        optimizer="sgd", epochs=150, batch_size=80, learning_rate=1.0, schedule="constant"
     )
     found = finding(jaxnet.diagnose(jaxnet.mlp((64,)), few, sure, KEY), "overconfident")
     assert found.claimed
     assert "temperature scaling" in found.evidence
-    assert found.remedies[0].field == "label_smoothing"
+    # what brought confidence closest to accuracy in simulated problems
+    assert found.remedies[0].field == "patience"
 
 
 def test_unlabeled_examples_from_where_it_is_used(splits):
