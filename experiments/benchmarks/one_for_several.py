@@ -11,6 +11,7 @@ three together, is shown to be worse in any of the sets of columns.
 """
 
 import sys
+from typing import Any
 from dataclasses import replace
 
 import jax
@@ -64,7 +65,7 @@ def unseen_losses(x: np.ndarray, y: np.ndarray, width: int, folds: np.ndarray) -
 
 def compare(columns: tuple[str, ...]) -> tuple[list[float], list[Estimate]]:
     """The errors of three networks and of one network of each width, and one minus three."""
-    table = load_breast_cancer()
+    table: Any = load_breast_cancer()
     chosen = [[*table.feature_names].index(name) for name in columns]
     x, y = np.delete(table.data, chosen, 1).astype(np.float32), table.data[:, chosen]
     folds = np.random.default_rng(0).permutation(len(x)) % FOLDS
