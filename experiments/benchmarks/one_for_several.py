@@ -11,8 +11,8 @@ three together, is shown to be worse in any of the sets of columns.
 """
 
 import sys
-from typing import Any
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
