@@ -1,13 +1,10 @@
-"""Example script: Optuna proposes learning rates, weight decays and dropout rates, and jaxnet
-trains each batch of them as one population.
+"""Example script: Optuna proposes hyperparameters, jaxnet trains each batch as one population.
 
     pip install optuna
     python -m experiments.ask_and_tell --rounds 8 --batch 16
 
-Optuna learns from the validation losses of earlier batches what to propose next; the network with
-the lowest one is judged on the test set. This is how to use a population inside another library's
-loop: every round is one call of fit_population, and since its shapes stay the same, nothing is
-compiled after the first.
+Optuna learns from the validation losses what to propose next. Every batch is one call of
+fit_population, compiled once. The network with the lowest loss is judged on the test set.
 """
 
 import logging
@@ -19,14 +16,13 @@ import numpy as np
 
 import jaxnet
 from jaxnet import cli, progress
-from jaxnet.cli.commands import lines_of
 
 SPACE = {"learning_rate": (1e-4, 1.0), "weight_decay": (1e-4, 1.0), "dropout": (0.0, 0.6)}
 
 
 def search(options: "cli.AskOptions") -> None:
     """Asks, trains, tells; then says the test error of the best."""
-    from jaxnet.report import console
+    from jaxnet.report import console  # here, so that the display comes first
 
     logging.getLogger("jaxnet").addHandler(console.LogPrinter())
     optuna = cli.wanted("optuna")
@@ -36,14 +32,13 @@ def search(options: "cli.AskOptions") -> None:
     model = jaxnet.mlp(options.hidden)
     sampler = optuna.samplers.TPESampler(seed=options.seed, constant_liar=True, multivariate=False)
     study, best, lowest = optuna.create_study(sampler=sampler), None, np.inf
-    fixed: dict[str, Any] = {"optimizer": "adamw"}
     for number in range(options.rounds):
-        progress.phase(f"asking Optuna for batch {number + 1} of {options.rounds}")
         trials = [study.ask() for _ in range(options.batch)]
-        for name, (low, high) in SPACE.items():
-            asked = [trial.suggest_float(name, low, high, log=low > 0) for trial in trials]
-            fixed[name] = np.array(asked)
-        recipe = jaxnet.Recipe(**fixed, epochs=options.epochs)
+        asked: dict[str, Any] = {
+            name: np.array([trial.suggest_float(name, low, high, log=low > 0) for trial in trials])
+            for name, (low, high) in SPACE.items()
+        }
+        recipe = jaxnet.Recipe(optimizer="adamw", epochs=options.epochs, **asked)
         population = jaxnet.fit_population(model, splits, recipe, keys)
         losses = np.asarray(population.run.history.validation_loss)[:, -1]
         for trial, loss, lost in zip(trials, losses, population.diverged, strict=True):
@@ -60,8 +55,6 @@ def search(options: "cli.AskOptions") -> None:
 
 
 if __name__ == "__main__":
-    with progress.command(
-        lines_of(sys.argv[1:])
-    ):  # before the imports of jaxnet, which take longest
+    with progress.command(sys.stdout):  # before the imports of jaxnet, which take longest
         work = cli.together("ask_and_tell", search)
         sys.exit(cli.run_command("ask_and_tell", cli.AskOptions, __doc__, work))

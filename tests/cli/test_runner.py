@@ -883,7 +883,7 @@ def test_bad_spaces_have_a_message(tmp_path, space, message, refused):
 
 def test_asking_and_telling(tmp_path):
     pytest.importorskip("optuna", reason="optuna is not installed")
-    done = run_here(
+    done = run(
         "--rounds", "2", "--batch", "4", "--epochs", "2", "--hidden", "8", script="ask_and_tell"
     )
     assert "round 2/2: lowest validation loss" in done.stdout
