@@ -230,9 +230,8 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
     if too_little:
         words += f": lower by less than {matters}, {unless}"
         rest = " and ".join(str(each) for each in FACTORS[len(too_little) :])
-        words += f". For {rest} times the data it is uncertain whether it falls by more" * bool(
-            rest
-        )
+        if rest:
+            words += f". For {rest} times the data it is uncertain whether it falls by more"
         return finding(Code.MORE_DATA_WILL_NOT_HELP, size, True, words)
     return finding(Code.MORE_DATA_HELPS, size, False, unknown + words)
 

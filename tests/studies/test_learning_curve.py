@@ -152,7 +152,9 @@ def test_no_gain_is_claimed_as_far_as_it_is_certain():
     assert (found.code, found.claimed) == ("more_data_will_not_help", True)
     assert found.evidence.startswith("the learning curve ends at an error of 2.3")
     assert ". With 2 times the data, 2." in found.evidence
-    assert found.evidence.endswith("times the data it is uncertain whether it falls by more")
+    assert found.evidence.endswith(
+        ". For 4 and 8 times the data it is uncertain whether it falls by more"
+    )
 
 
 def test_too_little_is_known_of_more_data():
