@@ -30,9 +30,17 @@ def clock(monkeypatch):
 def terminal():
     """A pseudo-terminal in place of standard error, and what arrives at its other end."""
     here, there = os.openpty()
-    os.set_blocking(here, False)
+
+    def arrived() -> str:
+        # the kernel hands bytes on when it likes, so a mark tells that all before it have come
+        os.write(there, b"\0")
+        said = b""
+        while not said.endswith(b"\0"):
+            said += os.read(here, 1 << 16)
+        return said[:-1].decode()
+
     with open(there, "w", encoding="utf-8") as stream, redirect_stderr(stream):
-        yield lambda: os.read(here, 1 << 16).decode()
+        yield arrived
     os.close(here)
 
 
