@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, words in _examples().items():
         print(f"\n  python -m experiments.{name}")
         _print_item("", words)
-    print(f"\nto start, a few seconds: {START}\nthe options of each: --help")
+    print(f"\nto start, a few seconds: {START}\noptions of a command: jaxnet COMMAND --help")
     print("in Python: import jaxnet; help(jaxnet.fit)")
     return 0
 

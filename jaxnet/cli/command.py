@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shlex
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from jaxnet import progress
 from jaxnet.cli.commands import lines_of
-from jaxnet.cli.options import current_words, shared_options
+from jaxnet.cli.options import PLACE_OPTIONS, current_words, shared_options
 from jaxnet.cli.parsing import parse
 from jaxnet.diagnostics.findings import Code
 from jaxnet.engine.agreement import check_agreement
@@ -62,6 +63,27 @@ def run_command(
         except InputError as error:
             console.error(str(error))
             return 2
+
+
+def command_again(program: str, words: Sequence[str]) -> str:
+    """The command line that computes the same again, in a folder of its own.
+
+    Args:
+        program: what the user typed to start it.
+        words: the words that follow it on the command line.
+
+    Returns:
+        The line, without the options that say where a run happens.
+    """
+    flags = {f"--{name.replace('_', '-')}" for name in PLACE_OPTIONS if name != "data_dir"}
+    kept, dropped = list[str](), False
+    for word in words:
+        if word.startswith("--"):
+            name = word.split("=")[0].replace("_", "-").replace("--no-", "--")
+            dropped = name in flags
+        if not dropped:
+            kept.append(word)
+    return shlex.join([*program.split(), *kept])
 
 
 @contextmanager

@@ -124,27 +124,27 @@ class DataOptions:
     task: Literal["classification", "regression", "multi-label"] | None = None
     """what the labels are; by default inferred from them, and the reason is printed"""
     label: str | tuple[str, ...] | None = None
-    """column of a table to learn; by default the last. Several are several values, or with --task
-    multi-label several yes/no labels
+    """column of a table to predict; by default the last. Several names predict several values, or
+    with --task multi-label several yes/no labels
     """
     groups: str | None = None
     """column of a table, or array of an .npz file; rows with the same value stay in one part; by
     default a column that looks like an identifier and repeats, if there is one; none for no groups
     """
     order: str | None = None
-    """column or array, such as a time, by which the last examples are the test set"""
+    """column or array, such as a time, to sort by; the last examples are then the test set"""
     drop_columns: tuple[str, ...] = ()
     """columns of a table to leave out"""
     drop_labels: tuple[str, ...] = ()
     """labels of a table whose rows are left out; "" stands for rows without a label"""
     encoding: str | None = None
-    """encoding of a table, such as utf-8, cp1252, shift_jis or mac_roman; this and the five below
-    are by default inferred from the file
+    """encoding of a table, such as utf-8, cp1252, shift_jis or mac_roman; this, --separator,
+    --decimal, --header, --types and --dates are by default inferred from the file
     """
     separator: str | None = None
     """the character between the columns of a table; tab, or space for any number of spaces"""
     decimal: Literal[".", ","] | None = None
-    """decimal sign of the numbers of a table"""
+    """decimal sign of the numbers of a table: . or ,"""
     header: bool | None = None
     """whether the first line of a table has the names of its columns"""
     types: tuple[str, ...] = ()
@@ -158,16 +158,15 @@ class DataOptions:
     and #N/A; an empty cell always is one
     """
     fill: Fill = "median"
-    """what stands in for gaps in numbers and dates of a table: the median or mean of training and
-    validation rows; refuse allows no gaps
+    """fill gaps in numbers and dates of a table with the median or mean of training and validation
+    rows; refuse: stop with an error if there are gaps
     """
     image_size: tuple[int, int] | None = None
     """height and width to which images in files are scaled"""
     inputs: Literal["numbers", "tokens"] = "numbers"
     """numbers are standardized; tokens are whole numbers from 0 that stand for words or items"""
     pad: int | None = None
-    """with --inputs tokens: the id that fills up shorter sequences, and stands in for empty cells
-    of a table
+    """with --inputs tokens: the id that fills up shorter sequences and empty cells of a table
     """
     split_seed: int = 0
     """random seed of the split into training, validation and test set"""
@@ -194,25 +193,25 @@ class Options(DataOptions):
     normalization: Literal["layer", "batch"] | None = None
     """normalization of the hidden layers"""
     vocabulary: int | None = None
-    """with --inputs tokens: how many ids an mlp knows, from 0; by default those of the data"""
+    """with --inputs tokens: number of ids that an mlp knows; by default those of the data"""
     optimizer: OptimizerName = Recipe.optimizer
     """optimizer"""
     schedule: ScheduleName = DEFAULT_SCHEDULE
     """how the learning rate changes over the run"""
     epochs: int | None = Recipe.epochs
-    """passes over the training set; by default 10, or as many as make 150 steps"""
+    """passes over the training set; by default 10, or more if 10 are fewer than 150 steps"""
     batch_size: int = Recipe.batch_size
     """examples in each step"""
     learning_rate: float = Recipe.learning_rate  # pyrefly: ignore[bad-assignment]
     """largest learning rate"""
     momentum: float | None = None
-    """momentum, or the optimizer's usual one"""
+    """momentum; by default the optimizer's usual one"""
     b2: float | None = None
     """b2 of adam and adamw; by default 0.999"""
     weight_decay: float | None = None
-    """decoupled weight decay of kernels"""
+    """decoupled weight decay of the weights, not of the biases"""
     l1: float | None = None
-    """L1 penalty: factor of the absolute values of the kernels in the loss"""
+    """L1 penalty: factor of the absolute values of the weights in the loss"""
     dropout: float | None = None
     """share of hidden units dropped in training"""
     label_smoothing: float | None = None
@@ -228,7 +227,7 @@ class Options(DataOptions):
     elastic: float | None = None
     """elastic distortion: standard deviation of the displacement, pixels"""
     noise: float | None = None
-    """standard deviation of noise, as a share of that of each input; also for tables"""
+    """standard deviation of noise, as a share of that of the input; also for tables"""
     cutout: float | None = None
     """side of a random square of the image that is set to the mean, pixels"""
     mixup: float | None = None
@@ -240,7 +239,7 @@ class Options(DataOptions):
     precision: Precision = Recipe.precision  # pyrefly: ignore[bad-assignment]
     """precision of the network's matrix products; bfloat16 is for accelerators"""
     target_error: float | None = None
-    """the error that could be reached, such as human level or a requirement; by default unknown"""
+    """the error that is possible (such as human level) or required; by default unknown"""
     tolerance: float = 0.02
     """the smallest difference of errors that you care about; 0.02 is 2 percentage points"""
     seed: int = 0
@@ -260,7 +259,7 @@ class Options(DataOptions):
     json: bool = False
     """print result.json on standard output, and everything else on standard error"""
     fail_on: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """end with exit status 4 if this finding is claimed, such as high_variance; may be repeated"""
+    """end with exit status 4 if this problem is found, such as high_variance; may be repeated"""
     coordinator: str | None = None
     """where several processes run the same command: host:port of the first, or auto as on a TPU
     pod; Slurm and Open MPI need none
@@ -276,18 +275,18 @@ class TrainOptions(Options):
     """Every option of a training."""
 
     members: int = 1
-    """number of networks to train for a diagnosis (1: none; from 8 on they are cross-fitted, and 16
-    give the usual intervals)
+    """number of networks to train for a diagnosis (1: no diagnosis; 8 or more are cross-fitted; 16
+    is the usual number)
     """
     seconds: float | None = None
-    """time limit in seconds for a diagnosis with --members, kept by training fewer networks"""
+    """time limit in seconds for a diagnosis; fewer networks are trained to meet it"""
     corrections: str | None = None
-    """a CSV file with the columns of labels.csv, which the commands labels and census write: labels
-    are changed where its column corrected is filled in
+    """labels.csv, as the commands labels and census write it, with your corrections in its column
+    corrected
     """
     signals: int | None = None
-    """at how many steps of each epoch to measure gradients, updates and units of each layer, such
-    as 16; with --members it is always 16
+    """at how many steps of each epoch to measure, for each layer, the size of gradients and of
+    updates and the share of dead units, such as 16; with --members it is always 16
     """
     stream: bool = False
     """leave the training set on disk: a folder with x.npy and y.npy, Parquet, or a data set of
@@ -314,7 +313,7 @@ class SweepOptions(Options):
     seeds: int = 1
     """networks to train for each trial"""
     seconds: float | None = None
-    """time limit in seconds, kept by training fewer seeds and then fewer trials"""
+    """time limit in seconds; fewer seeds and then fewer trials are trained to meet it"""
     halving: int | None = None
     """train all trials a little, keep the best 1 in this many, and so on"""
 
@@ -358,7 +357,7 @@ class LearningCurveOptions(Options):
     members: int = 8
     """networks at each size"""
     seconds: float | None = None
-    """time limit in seconds, kept by training fewer networks"""
+    """time limit in seconds; fewer networks are trained to meet it"""
     at: tuple[int, ...] = ()
     """sizes to predict the error for; by default two, four and eight times the largest one"""
 
@@ -372,7 +371,7 @@ class CensusOptions(Options):
     share: float = 0.5
     """share of the examples that each network is trained on"""
     seconds: float | None = None
-    """time limit in seconds, kept by training fewer networks"""
+    """time limit in seconds; fewer networks are trained to meet it"""
 
 
 @dataclass(frozen=True)
@@ -380,9 +379,9 @@ class LabelsOptions(Options):
     """Every option of a search for wrong labels."""
 
     members: int = 16
-    """networks, a multiple of 4: each training example is new to a quarter of them"""
+    """networks, a multiple of 4: a quarter of them is not trained on a given training example"""
     most: int = 100
-    """doubtful labels to list of each part of the data set"""
+    """how many doubtful labels to list for each part of the data set"""
 
 
 @dataclass(frozen=True)
@@ -402,13 +401,13 @@ class AskedOptions:
     run: Path
     """folder of a finished run"""
     encoding: str | None = None
-    """encoding of a table, such as utf-8, cp1252, shift_jis or mac_roman; this and the four below
-    are by default inferred from the file
+    """encoding of a table, such as utf-8, cp1252, shift_jis or mac_roman; this, --separator,
+    --decimal and --header are by default inferred from the file
     """
     separator: str | None = None
     """the character between the columns of a table; tab, or space for any number of spaces"""
     decimal: Literal[".", ","] | None = None
-    """decimal sign of the numbers of a table"""
+    """decimal sign of the numbers of a table: . or ,"""
     header: bool | None = None
     """whether the first line of a table has the names of its columns"""
     dates: DateOrder | None = None
@@ -418,7 +417,7 @@ class AskedOptions:
     sheet: str | None = None
     """name of the sheet of a spreadsheet; by default the first"""
     missing: tuple[str, ...] | None = None
-    """the words that mean a gap; by default as where the network learned"""
+    """the words that mean a gap; by default as in training"""
     strict: bool = False
     """refuse a file in which a row cannot be used or a category is unknown; by default such rows
     are listed, and unknown categories are counted

@@ -74,6 +74,7 @@ class Setup(NamedTuple):
         out: the folder of the run.
         timer: the seconds of each part of the run.
         stream: the training set, if it stays on disk; some of its rows stand for it in splits.
+        command: the command line that does the same again in another folder.
     """
 
     experiment: str
@@ -86,6 +87,7 @@ class Setup(NamedTuple):
     out: Path
     timer: Timer
     stream: Stream | None = None
+    command: str = ""
 
 
 def report(
@@ -175,6 +177,7 @@ def report(
     result = {
         "experiment": setup.experiment,
         "schema_version": SCHEMA_VERSION,
+        "command": setup.command,
         "dataset": {
             "name": splits.name,
             "shape": run.shape,

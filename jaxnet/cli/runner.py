@@ -24,7 +24,14 @@ import jax
 import numpy as np
 
 from jaxnet.cli import run_folder
-from jaxnet.cli.command import check_codes, keep_programs, open_page, result_alone, status_of
+from jaxnet.cli.command import (
+    check_codes,
+    command_again,
+    keep_programs,
+    open_page,
+    result_alone,
+    status_of,
+)
 from jaxnet.cli.look import look
 from jaxnet.cli.options import (
     PLACE_OPTIONS,
@@ -132,7 +139,11 @@ def main(
         check_codes(options.fail_on)
         with processes.joined(options.coordinator, options.processes, options.process_id):
             begun = set_up(experiment, options, timer)
-            found = _fill_folder(work or train_one, begun) if isinstance(begun, Setup) else begun
+            if isinstance(begun, Setup):
+                again = begun._replace(command=command_again(program, words))
+                found = _fill_folder(work or train_one, again)
+            else:
+                found = begun
             if processes.is_first():
                 show(found.result)
                 if options.open:

@@ -48,7 +48,8 @@ def transformation(recipe: Recipe, steps: int) -> "optax.GradientTransformation"
 
 
 def step_numbers(recipe: Recipe, steps: int, number: Int[Array, " some"]) -> dict[str, Number]:
-    """Computes the numbers of some steps of a run, for a kernel without schedules and powers.
+    """Computes the hyperparameters of some steps of a run in advance, for a kernel that cannot
+    evaluate schedules and powers.
 
     Args:
         recipe: the hyperparameters, with the name of a built-in optimizer.

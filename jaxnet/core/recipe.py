@@ -63,9 +63,10 @@ class Recipe:
             `learning_rate -> optax.GradientTransformation`; or a finished optax transformation,
             with learning_rate=None, since its own cannot be traced.
         schedule: the learning rate over the whole run: "constant", "cosine", "warmup_cosine" or
-            "one_cycle"; by default "one_cycle", or the own one of a finished optax transformation.
-        epochs: the number of passes over the training set; by default 10, or as many as make about
-            150 steps where those are more.
+            "one_cycle"; by default "one_cycle", or the one built into a finished optax
+            transformation.
+        epochs: the number of passes over the training set; by default 10, or more if 10 are fewer
+            than about 150 steps.
         batch_size: the number of examples per step.
         patience: stop after this many epochs without a lower validation loss, and predict with the
             best parameters.
@@ -125,8 +126,8 @@ def check_optimizer_pickles(optimizer: Any) -> None:
 
 @dataclass(frozen=True)
 class NotRestored:
-    """Stands for the optimizer of one's own in a recipe from a file, which holds the name of the
-    function alone.
+    """Placeholder for a custom optimizer in a recipe that was read from a file, which holds only
+    the name of its function.
     """
 
     name: str
@@ -158,7 +159,7 @@ def resolved(recipe: Recipe, examples: int) -> Recipe:
 
     Args:
         recipe: the recipe.
-        examples: the number of training examples, of which a small one is passed over more often.
+        examples: the number of training examples; small training sets get more epochs.
 
     Returns:
         The recipe with a number of epochs and a schedule.

@@ -29,8 +29,7 @@ ONE_OF_MANY = (
 @takes_parts_of_schema
 @dataclass(frozen=True)
 class Run(HasSchema):
-    """A trained network and how it came about; of a population, each leaf with a leading member
-    axis.
+    """A trained network and its history; in a population every leaf has a leading member axis.
 
     params, model_state: after the last epoch. best: those of lowest validation loss, None without
         validation.

@@ -463,7 +463,7 @@ def pool(splits: Splits) -> Splits:
         standardization = Standardization.of(both)
         note = (
             f"standardization uses the mean and scale of the {len(both):,} examples of training "
-            "and validation set together; the test set has no part in them"
+            "and validation set together, and none of the test set"
         )
     notes = () if both.schema.tokens and both.classes is not None else (note,)
     return replace(

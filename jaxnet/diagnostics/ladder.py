@@ -419,7 +419,7 @@ def _evidence(code: Code, steps: Steps, size: Estimate) -> str:
     if size.low > 0:
         return f"{words}: avoidable bias is {_short(size)}{tolerances(size)}"
     shown = f"no avoidable bias is shown ({_short(size)})"
-    return f"{words}: {shown}; the remaining error may be label noise"
+    return f"{words}: {shown}; other methods do no better than that"
 
 
 def _what(code: Code, steps: Steps) -> str:
@@ -457,10 +457,10 @@ def tolerances(size: Estimate) -> str:
     """
     if size.refused is not None or not size.high > 0:
         return ""
-    acceptable = f"acceptable for a tolerance above {size.high:.2%}"
+    acceptable = f"acceptable for any tolerance above {size.high:.2%}"
     if not size.low > 0:
         return f", which is {acceptable}"
-    return f", which is too large for a tolerance below {size.low:.2%} and {acceptable}"
+    return f", which is too large for any tolerance below {size.low:.2%} and {acceptable}"
 
 
 def _undecided(steps: Steps, sizes: Mapping[Code, Estimate], tolerance: float) -> str:

@@ -53,12 +53,12 @@ EFFECTS = {
 }
 # What stands beside remedies: they are words until somebody trains them.
 NOT_TRIED = (
-    "None of these was tried on your data; jaxnet advise trains such changes and reports what each "
-    "one gains."
+    "Not tried on your data: jaxnet advise trains changes of the network and its training and "
+    "reports what each one gains; jaxnet learning-curve measures what more examples gain."
 )
 SIMULATED = (
-    "Simulated problems are small generated data sets and trainings with one known fault, which "
-    "was put there to measure what each remedy gains."
+    "Simulated problems are small data sets and trainings with one deliberate fault, used to "
+    "measure how much each remedy helps."
 )
 
 
@@ -137,6 +137,10 @@ def told(
     if helped is None or cases is None:
         return words
     if not helped or gain is None:
-        return f"{words} (did not help in any of {cases} simulated problems)"
+        one = cases == 1
+        of = "the one simulated problem" if one else f"any of {cases} simulated problems"
+        return f"{words} (did not help in {of})"
     effect = EFFECTS[gain_of or "error"].format(100 * gain)
+    if cases == 1:
+        return f"{words} (helped in the one simulated problem: {effect})"
     return f"{words} (helped in {helped} of {cases} simulated problems, median: {effect})"

@@ -156,8 +156,8 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
         examples=MIN_ERROR_EXAMPLES,
     )
     words = (
-        "networks contradict labels of training examples they did not see more often than "
-        f"validation labels, by {percent(size)}"
+        "networks contradict labels more often among training examples that they were not trained "
+        f"on than among validation examples: the difference is {percent(size)}"
     )
     return [
         replace(
@@ -220,10 +220,15 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
     helps = next((each for each in known if each[2].low > tolerance), None)
     too_little = list(takewhile(lambda each: each[2].high < tolerance, known))
     factor, then, size = helps or (too_little or known)[-1]
-    words = (
-        f"the learning curve ends at an error of {now:.2%}. With {factor} times the data, "
-        f"{then.estimate:.2%} is predicted ({then.low:.2%} to {then.high:.2%})"
-    )
+
+    def predicted(factor: int, then: Estimate) -> str:
+        return (
+            f"with {factor} times the data, {then.estimate:.2%} is predicted ({then.low:.2%} to "
+            f"{then.high:.2%})"
+        )
+
+    measured = f"with {n:,} training examples, the error is {now:.2%}"
+    words = f"{measured}; {predicted(factor, then)}"
     if helps is not None:
         words += f": lower by more than {matters}, {unless}"
         return finding(Code.MORE_DATA_HELPS, size, True, words)
@@ -233,7 +238,8 @@ def more_data(curve: Curves, tolerance: float) -> Finding:
         if rest:
             words += f". For {rest} times the data it is uncertain whether it falls by more"
         return finding(Code.MORE_DATA_WILL_NOT_HELP, size, True, words)
-    return finding(Code.MORE_DATA_HELPS, size, False, unknown + words)
+    each = "; ".join([measured, *(predicted(factor, then) for factor, then, _ in known)])
+    return finding(Code.MORE_DATA_HELPS, size, False, unknown + each)
 
 
 def error_still_falls(found: Trend, tolerance: float) -> Finding:
@@ -280,7 +286,7 @@ def _overconfident(found: Found, tolerance: float) -> list[Finding]:
     size, confidence, right = found.confidence
     words = (
         f"on unseen examples networks give their predictions a probability of {confidence:.2%} on "
-        f"average and are right in {right:.2%}: a difference of {percent(size)}"
+        f"average and are right {right:.2%} of the time: a difference of {percent(size)}"
     )
     claimed = bool(size.low > tolerance)
     if claimed and found.reference is not None:
@@ -288,7 +294,7 @@ def _overconfident(found: Found, tolerance: float) -> list[Finding]:
             outputs = found.reference.predictions[0]
             t = temperature(outputs, found.reference.labels).estimate
             words += (
-                f". A softmax of the outputs divided by {t:.3g} would be calibrated better "
+                f". Dividing the outputs by {t:.3g} before the softmax would calibrate them better "
                 "(temperature scaling)"
             )
         except InputError:

@@ -25,18 +25,22 @@ PART_NAMES = {
 CROSS_FITTED_NAMES = {
     "train": "training error (seen)",
     "validation": "unseen error",
-    "test": "test error, kept network",
+    "test": "test error, saved network",
     "use": "error on deployment data",
 }
 SHORT_NAMES = {
     "train": "seen\nexamples",
     "validation": "unseen\nexamples",
-    "test": "test set,\nkept network",
+    "test": "test set,\nsaved network",
     "use": "deployment\ndata",
 }
 AVOIDABLE = (
-    "training error minus the error of the best other method on unseen examples; 0 where no other "
-    "method errs less"
+    "by how much the training error exceeds the unseen error of the best other method; 0 if it "
+    "does not"
+)
+SHARED = (
+    "bias^2 counts all mistakes that the networks share, also those that no method can avoid; the "
+    "verdict rests on the error steps"
 )
 STEP_NAMES = {
     Code.HIGH_BIAS: "avoidable bias",
@@ -128,16 +132,19 @@ def lines(d: "Diagnosis") -> list[str]:
     bias = next((each.size for each in d.findings if each.code == Code.HIGH_BIAS), None)
     if d.dominance is not None and bias is not None and bias.estimate > 0:
         found.append(_row("generalization gap minus avoidable bias", d.dominance))
-    for parts in (parts for parts in d.decompositions if parts.design == "partition"):
+    partitions = [parts for parts in d.decompositions if parts.design == "partition"]
+    for parts in partitions:
         found += [
             "Bias-variance decomposition of the error on held-out examples,",
             f"  trained on {parts.training:,} examples",
             _row("bias^2 (shared mistakes)", parts.bias),
             _row("variance", parts.variance),
         ]
+    if partitions:
+        found.append(fill(f"  ({SHARED})", ACROSS, subsequent_indent="   "))
     if d.ensemble is not None:
         found.append(
-            _row(f"all {d.ensemble.members} networks voting on the test set", d.ensemble.ensemble)
+            _row(f"vote of all {d.ensemble.members} networks, test set", d.ensemble.ensemble)
         )
     if d.scores is not None:
         each = ((words, getattr(d.scores, name, None), p) for name, (words, p) in SCORES.items())

@@ -45,7 +45,10 @@ def scores(
         name = f"{'RMSE' if measure == 'rmse' else measure} of always guessing {guess['name']}"
         rows += [
             (name, *(shown(part["guesses"][i][measure], percent) for part in parts)),
-            ("the error is lower by", *(shown(part["guesses"][i]["gain"], True) for part in parts)),
+            (
+                "improvement over that guess",
+                *(shown(part["guesses"][i]["gain"], True) for part in parts),
+            ),
         ]
     return rows
 

@@ -35,9 +35,8 @@ class Tried:
         model: its model.
         gain: error of the current recipe minus that of this one, on the examples of `folds` folds
             that their networks have not seen. The lower limits of all candidates hold at once.
-        cost: how many times as long as one of the current recipe a training takes, by its number of
-            operations.
-        folds: number of folds of 8 that it ran before others were ahead.
+        cost: training time relative to the current recipe, by the number of operations.
+        folds: number of the 8 folds that it ran before it was dropped.
         verdict: "adopted", "helps", "not shown to help", or after how many folds it was dropped.
     """
 
@@ -101,7 +100,7 @@ class MoreData:
     """How the error of the current recipe falls with more training examples.
 
     Attributes:
-        examples: number of training examples that the networks of all folds but one have.
+        examples: number of training examples of each network (all folds but one).
         gain: the error with half of them minus the error with all of them, on unseen examples.
         forecast: the gain of twice as many of them over the error with all of them; None for a
             regression, and where there are too few examples.
@@ -114,8 +113,8 @@ class MoreData:
     __repr__ = display.text
 
     def gains_more_than(self, gain: float) -> bool:
-        """Whether all of the examples surely gain over half of them, and by more than this, and
-        the forecast does not exclude that twice as many do.
+        """Whether training on all examples is shown to gain more than this over training on half
+        of them, and the forecast allows the same for twice as many.
         """
         forecast = self.forecast
         open_ = forecast is None or forecast.refused is not None or forecast.high > gain
@@ -169,8 +168,8 @@ class Advice:
         tolerance: the smallest gain that is worth a longer training.
         trainings: number of networks that were trained.
         regression: whether labels are values.
-        measure: what gains are gains of: "error", which of a regression is in variances of y,
-            "balanced_error", "log_loss" or "rmse".
+        measure: the score in which gains are measured: "error" (for a regression a share of the
+            variance of y), "balanced_error", "log_loss" or "rmse".
         notes: what was decided, and how far the numbers can be trusted.
         test: error on the test set of `network`, which takes part in no choice; None where
             there are no labeled test examples.
@@ -379,14 +378,14 @@ class Advice:
         if self.more_data is not None and not self.more_data_first:
             lines.append(_filled(self.more_data.words))
         if self.test is not None:
-            told = f"{unit.noun} of the network that is kept on the test set"
+            told = f"{unit.noun} of the saved network on the test set"
             lines.append(_filled(f"{told}: {unit.mean(self.test)}"))
         return "\n".join([*lines, *map(_filled, self.notes)])
 
 
 def _table(found: Round, unit: Unit) -> str:
     """The candidates of a round, the largest gain first."""
-    head = ("tried", f"gain, {unit.words}", f"{_level(found.level)} interval", "training", "")
+    head = ("change", f"gain, {unit.words}", f"{_level(found.level)} interval", "time", "")
     rows = (
         (
             each.name,

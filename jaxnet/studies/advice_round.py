@@ -301,7 +301,7 @@ def to_adopt(
 
     Args:
         gains: gain of each candidate.
-        costs: how many times as long as one of the current recipe a training of each takes.
+        costs: training time of each relative to the current recipe.
         leader: number of the finalist with the largest measured gain.
         finalists: (candidates,) which candidates ran all folds.
         tolerance: the smallest gain that is worth a longer training.
@@ -339,10 +339,10 @@ def left_out(found: Sequence[Candidate], kept: Timetable, seeds: int, seconds: f
     )
     notes, without = list[str](), WITHIN.format(seconds)
     if kept.seeds < seeds:
-        notes.append(f"{without}{kept.seeds} network per fold was trained, and not {seeds}")
+        notes.append(f"{without}{kept.seeds} network per fold was trained instead of {seeds}")
     missing = [each.name for number, each in enumerate(found) if number not in kept.candidates]
     if missing:
-        notes.append(f"{without}these changes were not tried: {', '.join(missing)}")
+        notes.append(f"{without}these changes were not tried: {'; '.join(missing)}")
     return notes
 
 
@@ -358,9 +358,9 @@ def ended_early(early: Sequence[str], trained: int, seeds: int, seconds: float) 
     notes, without = list[str](), WITHIN.format(seconds)
     if early:
         notes.append(
-            f"{without}these changes left the race early: {', '.join(early)}; in simulations, the "
-            "gain was then measured too large by up to 0.6 points on average"
+            f"{without}these changes were dropped early: {'; '.join(early)}. In simulations, the "
+            "gain was then overestimated by up to 0.6 points on average"
         )
     if trained < seeds:
-        notes.append(f"{without}{trained} network per fold was trained, and not {seeds}")
+        notes.append(f"{without}{trained} network per fold was trained instead of {seeds}")
     return notes

@@ -38,7 +38,7 @@ from jaxnet.studies.rules import handed_over, told
 from jaxnet.studies.trained import check_seconds
 
 FEW_GROUPS = 100
-NO_DATA = "what more data gain was not measured"
+NO_DATA = "what more data would gain was not measured"
 
 
 @showing(of_population)
@@ -219,7 +219,7 @@ def test_error(model: Model, run: Run, splits: Splits, measure: str) -> Estimate
     if not is_labeled(test):
         return None
     if bool(run.diverged):
-        return Estimate(float("nan"), refused="the network that is kept diverged")
+        return Estimate(float("nan"), refused="the saved network diverged")
     outputs = np.asarray(predict(model, run, np.asarray(test.x)))
     predicted = Predicted(outputs[None], np.asarray(test.y))
     judge = measure_of(measure, test, splits.train)
@@ -287,22 +287,23 @@ def _notes(course: Course, group_of: Int[np.ndarray, " examples"] | None) -> lis
     notes = [
         *(words for each in course.rounds for words in each.notes),
         *([f"the rounds end here, since {course.why}"] if course.why else ()),
-        "gains are of the recipe's networks on average: one network that is trained again may gain "
-        "more or less",
+        "the gain is an average over networks: one network that is trained again may gain more or "
+        "less",
     ]
     if gain.low > 0 and gain.estimate < detectable:
         notes.append(
-            "small adopted gains are flattered: a gain below "
-            f"{unit.size(detectable)} is adopted mostly where it was measured too large"
+            f"expect somewhat less than {unit.size(gain.estimate)}: small adopted gains are "
+            f"overestimated, since a gain below {unit.size(detectable)} is adopted mostly when it "
+            "was measured too large"
         )
     if seeds == 1:
         notes.append(
-            "with one network per fold, the gain is measured too large where networks differ much"
+            "with one network per fold, the gain is overestimated if networks differ much"
             + ": by 0.6 points on average in simulations" * in_points
         )
     if group_of is not None and (groups := int(group_of.max()) + 1) < FEW_GROUPS:
         notes.append(
-            f"with {groups} groups, the gain is measured too large where a recipe errs on whole "
-            "groups" + ": by 0.5 points on average in simulations" * in_points
+            f"with {groups} groups, the gain is overestimated if a recipe errs on whole groups"
+            + ": by 0.5 points on average in simulations" * in_points
         )
     return notes

@@ -1,9 +1,10 @@
 """Bias and variance: how much of the error is shared by all training sets, and how much differs.
 
-Networks are trained on random samples of the training set that no two share while these last, else
-on the parts of random partitions; all take equally many steps. They are judged on the test set: of
-classes by the 0-1 loss (Kohavi & Wolpert 1996), and by cross-entropy and Brier score too; of values
-by squared error in variances of y.
+Each network gets a random sample of the training set that shares no example with the others; if
+there are too few examples for that, the training set is divided at random several times. All take
+equally many steps. Errors are measured on the test set: for classes by the 0-1 loss (Kohavi &
+Wolpert 1996), and by cross-entropy and Brier score too; for values by the squared error as a share
+of the variance of y.
 """
 
 import itertools
@@ -76,10 +77,10 @@ logger = logging.getLogger("jaxnet")
 
 @dataclass(frozen=True)
 class Measured:
-    """The networks of one value of what is varied.
+    """Bias and variance of the networks at one value of the setting that is varied.
 
     Args:
-      value: that value; None where nothing is varied.
+      value: the value; None if nothing is varied.
       examples: training examples of each network.
       parts: of a partition of the training set; None where no two networks share an example.
       predictions: (members, examples[, classes]) on the test set, of the networks that did not

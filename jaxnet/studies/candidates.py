@@ -314,7 +314,7 @@ def _class_weights(now: Now) -> list[Candidate]:
     counts = np.unique(np.asarray(now.splits.train.y), return_counts=True)[1]
     if counts.max() < UNEQUAL * counts.min():
         return []
-    words = "class weights, so that rare classes count the same"
+    words = "class weights, so that rare classes count as much as others"
     return [replace(now.way, name=words, kind="class weights", balance=True)]
 
 

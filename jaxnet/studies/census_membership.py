@@ -34,8 +34,8 @@ class MembershipInference:
     Attributes:
         false_positives: shares of the examples that a network was not trained on and that are
             called training examples: 1% and 0.1%.
-        recognized: share of its training examples that are recognized, at each of them; that
-            attackers who guess recognize is equal to the false positives.
+        recognized: share of its training examples that are recognized, at each of these rates; an
+            attacker who guesses recognizes exactly that rate.
         loss_threshold: the same for an attacker who knows the loss of an example alone.
         gain: `recognized` minus `loss_threshold`, on the same networks and examples.
         exposure: (pool,) share of the networks that were trained on an example which allow to

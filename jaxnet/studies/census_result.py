@@ -67,7 +67,7 @@ class Census:
         trainer: how they were trained.
         slices: subsets of the pool on which the unseen error is higher than elsewhere, the most
             certain first, found on one half of the pool and confirmed on the other; the probability
-            that any of them is none is at most 5%.
+            that even one of them has no higher error is at most 5%.
     """
 
     splits: Splits = field(repr=False, compare=False)
@@ -137,8 +137,8 @@ class Census:
     @property
     def mislabeled(self) -> Int[np.ndarray, " listed"]:
         """Rows of the training set whose label is wrong, the most certain first, of which at most
-        5% are expected to be right. Counted is the lower one of the probabilities that two halves
-        of the networks find.
+        5% are expected to be right. Each counts with the lower of the probabilities that the two
+        halves of the networks find.
         """
         found = self._labels.listed
         return found[found < self.training]
@@ -231,11 +231,11 @@ class Census:
     def why(self, i: int, part: Part = "test", *, k: int = 5) -> Why:
         """List the training examples that support and oppose a prediction.
 
-        A linear model of the log-odds of the label, or of the negative squared error, on which
-        examples a network was trained on gives the effect of each example. It is a ridge regression
-        with a penalty chosen by cross-validation, shrunk towards what an example does by its own
-        output. With fewer than some 500 networks the ranking is mostly noise but for large effects;
-        `agreement` of the result says how well other networks would agree.
+        The effect of each example comes from a regression of the log-odds of the label, or of the
+        negative squared error, on which examples each network was trained on. It is a ridge
+        regression with a penalty chosen by cross-validation, shrunk towards what an example does by
+        its own output. With fewer than some 500 networks the ranking is mostly noise but for large
+        effects; `agreement` of the result says how well other networks would agree.
 
         Args:
             i: the row of the example in its part of the data.
@@ -265,9 +265,9 @@ class Census:
 
         A linear model of the unseen error on which examples a network was trained on gives the
         effect of the rows on networks that are trained on a half; the rows themselves judge
-        nothing. For networks that are trained on all examples, errors are assumed to fall by a
-        power of the number of examples between 0 and 1, and leaving out all of the rows to do once
-        to twice as much as the first ones of them do. `verify` measures the gain.
+        nothing. For networks that are trained on all n examples, the error is assumed to fall as
+        n^-a with a between 0 and 1, and leaving out many rows to gain one to two times what the
+        gains of the first few add up to. `verify` measures the gain.
 
         Args:
             rows: rows of the training set, such as `mislabeled`.
@@ -360,9 +360,9 @@ class Census:
         """Predict sets of classes that hold the label with a given probability, or limits between
         which the value lies.
 
-        They are those of the vote of the networks on halves, and calibrated on the pool: what each
-        example is compared with are the networks that were not trained on it. Where examples are
-        grouped, the probability is that of examples of new groups.
+        The sets are those of the vote of the networks, calibrated on the pool, each example of
+        which is judged by the networks that were not trained on it. Where examples are grouped, the
+        probability is that of examples of new groups.
 
         Args:
             x: (examples, ...) inputs, or a data frame, as for `jaxnet.predict`.
@@ -413,7 +413,7 @@ class Census:
 
     @property
     def exposure(self) -> Float[np.ndarray, " training"]:
-        """The share of the networks trained on each training example of which an attacker
+        """For each training example, the share of the networks trained on it for which an attacker
         recognizes it, at 1% false positives.
         """
         return self._membership.exposure[: self.training]

@@ -45,7 +45,7 @@ class Compared:
     """A trained network and what it predicts on its test set.
 
     Args:
-      name: of the run, which no other one has.
+      name: name of the run, which is unique.
       run: the network.
       splits: the data; the test set judges.
       outputs: (examples, classes) log-probabilities, or (examples,) values on the test set.

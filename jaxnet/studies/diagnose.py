@@ -110,14 +110,14 @@ def diagnose(
         members: number of networks that judge the recipe.
         target_error: the error that could be reached; for a regression a share of the variance of
             y.
-        tolerance: the smallest step that matters, in the same unit.
+        tolerance: the smallest difference of errors that matters, in the same unit.
         seconds: time to keep within on this machine, by training fewer networks.
         balance: whether every class counts the same in the loss of the training (`class_weights`),
             and in that of the other methods that show what can be reached.
         loss: as in `fit_population`.
         plan: as in `fit_population`.
-        out: as in `fit_population`. With `seconds`, how many networks there is time for is kept
-            there too, and a call that goes on trains as many.
+        out: as in `fit_population`. With `seconds`, the number of networks that there is time for
+            is kept there too, and a resumed call trains the same number.
         progress: as in `fit_population`.
 
     Returns:
@@ -545,9 +545,8 @@ def _attainable(references: Sequence[Reference], unseen: float) -> list[str]:
         low, high = (f"{min(limit, reached):.2%}" for limit in each.attainable)
         size = f"about {low}" if low == high else f"{low} to {high}"
         said.append(
-            f"a bound by {each.name} puts the smallest error that any method "
-            f"could reach at {size}; it is exact only for infinitely many examples, so no finding "
-            "uses it"
+            f"rough estimate of the smallest error that any method could reach, by {each.name}: "
+            f"{size}. With few examples it may be too high, so no finding uses it"
         )
     return said
 
@@ -559,7 +558,7 @@ def _test_error(judged: Judged) -> Estimate | None:
         return None
     outputs = judged.outputs(WHOLE, test)
     if not len(outputs):
-        return Estimate(float("nan"), refused="the network that is kept diverged")
+        return Estimate(float("nan"), refused="the saved network diverged")
     return error_of_network(
         judged.losses(outputs, test)[0], test.groups, shares=not judged.regression
     )

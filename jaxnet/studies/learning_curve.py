@@ -92,7 +92,7 @@ class LearningCurve:
 
     @property
     def diverged(self) -> int:
-        """How many members did."""
+        """Number of members that diverged."""
         return int(np.isnan(self.errors).sum())
 
     @cached_property

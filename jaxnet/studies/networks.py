@@ -130,8 +130,8 @@ class Networks:
 
     @property
     def relative(self) -> Float[np.ndarray, " candidates"]:
-        """How many times as long as one of the current recipe a training of each candidate takes,
-        by its number of operations, once a rule has decided what it is trained on.
+        """Training time of each candidate relative to the current recipe, by its number of
+        operations, once a rule has decided what it is trained on.
         """
         return self._operations[1:] / self._operations[0]
 

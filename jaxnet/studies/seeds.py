@@ -108,7 +108,7 @@ def spread_over_seeds(
       model: the network.
       splits: the data; the test set judges.
       recipe: how each network is trained.
-      key: its splits are the keys of the networks.
+      key: random key, from which those of the networks are split.
       members: networks of each of three kinds: all random numbers differ, those of the
         initialization alone, or those of the order of the examples alone.
       difference: a difference of test errors that is to be told from chance.

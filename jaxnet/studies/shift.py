@@ -64,10 +64,10 @@ class OutputTest:
     """A two-sample test of a network's outputs on reference and new examples.
 
     Args:
-      p_value: how often so much or more is seen where nothing differs.
+      p_value: probability of a difference this large or larger if nothing has changed.
       level: below which the p-value counts as a shift.
       size: the largest Kolmogorov-Smirnov distance of an output.
-      detectable: the smallest size that they show with a probability of 80%.
+      detectable: the smallest size that samples this large show with a probability of 80%.
       what: the output that differs most, in words.
     """
 

@@ -141,8 +141,7 @@ class Watch:
     Attributes:
         until: when the race should be over, as `time.monotonic` says it.
         began: when the time began.
-        costs: (recipes,) how many times as long as one of the current recipe, which comes first, a
-            training takes.
+        costs: (recipes,) training times relative to the current recipe, which comes first.
         pace: how long networks of the current recipe take.
         programs: number of compiled programs of the recipes.
         shared: as in `timetable`.
@@ -211,7 +210,7 @@ def fitting(
     Args:
         candidates: numbers of the candidates that stay in the race, the best first.
         cells: their next trainings.
-        costs: (candidates,) how many times as long as one of the current recipe a training takes.
+        costs: (candidates,) training times relative to the current recipe.
         trainings: how many trainings of the current recipe there is time for.
 
     Returns:

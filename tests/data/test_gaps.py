@@ -139,8 +139,8 @@ def test_what_is_filled_is_said_with_counts(tmp_path):
     gaps = {name: int(GAPPY[name].isna().sum()) for name in GAPPY}
     age = GAPPY["age"][pool].median()
     assert (
-        f"'age': {gaps['age']} of 200 rows have no value: {age:g} stands in for them, and an input "
-        "says which" in splits.notes
+        f"'age': {gaps['age']} of 200 rows have no value: filled with {age:g}, and an extra "
+        "input marks these rows" in splits.notes
     )
     assert (
         f"'plan': {gaps['plan']} of 200 rows have no value: the input 'plan=(missing)' is 1 there"
@@ -148,11 +148,11 @@ def test_what_is_filled_is_said_with_counts(tmp_path):
     )
     old = int((GAPPY["plan"] == "old").sum())
     assert (
-        f"'plan': {old} of 200 rows have a category with fewer than 5 rows to learn from, 'old': "
-        "the input 'plan=(other)' is 1 there" in splits.notes
+        f"'plan': {old} of 200 rows have a category with fewer than 5 rows in training and "
+        "validation set, 'old': the input 'plan=(other)' is 1 there" in splits.notes
     )
     assert (
-        "the median of the 160 rows of training and validation set stands in for gaps"
+        "gaps are filled with the median of the 160 rows of training and validation set"
         in splits.notes
     )
 
@@ -175,8 +175,8 @@ def test_new_rows_are_filled_by_what_was_learned(tmp_path):
     assert not found.refused
     assert found.notes[-2:] == (
         "'color': 1 of 3 rows has no value: all inputs of the column are 0 there",
-        "'color': 1 of 3 rows has a category without a row to learn from, 'w': all inputs of the "
-        "column are 0 there",
+        "'color': 1 of 3 rows has a category without a row in training and validation set, 'w': "
+        "all inputs of the column are 0 there",
     )
     with pytest.raises(jaxnet.InputError, match=r"'color' has 'w' in line 3, which the network"):
         encode(splits.columns, read_table(tmp_path / "new.csv")[0], tmp_path)

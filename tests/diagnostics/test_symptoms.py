@@ -54,7 +54,7 @@ def test_wrong_training_labels_are_counted_and_named(splits):
     assert finding(clean, "shift") is None
     assert not finding(clean, "overconfident").claimed
     more = finding(clean, "more_data_helps") or finding(clean, "more_data_will_not_help")
-    assert "the learning curve ends at an error of" in str(clean).replace("\n  ", " ")
+    assert "training examples, the error is" in str(clean).replace("\n  ", " ")
     assert more.size.refused is None
 
 

@@ -156,7 +156,7 @@ def test_probabilities_are_those_of_predict(one, several, visit, digits):
 def test_members_that_disagree_are_named(several, visit, digits):
     tab = visit(several / "report.html")
     x = np.asarray(digits.test.x)
-    # the network that is kept, and those of the folds
+    # the saved network, and those of the folds
     votes = np.load(several / "members/predictions/test.npy")[:8].argmax(2)
     torn = int(np.argmax([len(set(votes[:, i])) for i in range(len(x))]))
     assert len(set(votes[:, torn])) > 1
@@ -485,7 +485,7 @@ def test_a_result_without_claims_says_what_would_help(one):
     )
     found["findings"][0]["claimed"] = True
     words = Code(found["findings"][0]["code"]).words
-    assert f"Against {words}, the most promising first:" in html_of(found, one / "figures")
+    assert f"To reduce {words}, the most promising first:" in html_of(found, one / "figures")
     found["findings"][0]["remedies"] = []
     assert "the recipe has every remedy already that is known here" in html_of(
         found, one / "figures"

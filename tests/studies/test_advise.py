@@ -140,7 +140,7 @@ def test_what_there_was_time_for_is_followed(digits, folder, found, tmp_path):
     asked = {"seconds": 60.0, "seeds": 1}
     (out / "timetable.json").write_text(json.dumps({"asked": asked, **kept}))
     kept, whole = again(digits, out, seconds=60.0).summary(), found.summary()
-    assert "to keep within 60 s, what more data gain was not measured" in kept["notes"]
+    assert "to keep within 60 s, what more data would gain was not measured" in kept["notes"]
     for summary in (kept, whole):
         del summary["notes"], summary["more_data"]
     assert kept == whole
@@ -250,7 +250,7 @@ def test_values_in_groups_are_advised(monkeypatch):
     assert found.error.estimate > 0.8
     assert found.gain.low > 0.2
     assert "of the variance of y" in found.verdict
-    assert any("groups, the gain is measured too large" in note for note in found.notes)
+    assert any("groups, the gain is overestimated" in note for note in found.notes)
 
 
 def only_rates(*given, **more):

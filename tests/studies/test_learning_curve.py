@@ -128,7 +128,7 @@ def test_more_data_brings_a_gain():
     assert found.code == "more_data_helps"
     assert found.claimed
     assert found.size.low > 0.005
-    words = r"the learning curve ends at an error of 7\.4\d%\. With [248] times the data, \d"
+    words = r"with [\d,]+ training examples, the error is 7\.4\d%; with [248] times the data, \d"
     assert re.match(words, found.evidence)
     assert found.evidence.endswith(
         "%): lower by more than 0.5 points, the smallest difference that matters (the tolerance), "
@@ -141,8 +141,8 @@ def test_more_data_brings_no_gain_that_matters():
     assert found.code == "more_data_will_not_help"
     assert found.claimed
     assert found.size.high < 0.01
-    assert found.evidence.startswith("the learning curve ends at an error of 0.9")
-    assert ". With 8 times the data, 0." in found.evidence
+    assert re.match(r"with [\d,]+ training examples, the error is 0\.9", found.evidence)
+    assert "; with 8 times the data, 0." in found.evidence
     assert "lower by less than 1 point, the smallest difference" in found.evidence
     assert found.evidence.endswith("unless the curve bends beyond the 16,000 examples measured")
 
@@ -150,8 +150,8 @@ def test_more_data_brings_no_gain_that_matters():
 def test_no_gain_is_claimed_as_far_as_it_is_certain():
     found = said(0.02 + 0.06 * (SAID_SIZES / 250) ** -0.7, tolerance=0.0125)
     assert (found.code, found.claimed) == ("more_data_will_not_help", True)
-    assert found.evidence.startswith("the learning curve ends at an error of 2.3")
-    assert ". With 2 times the data, 2." in found.evidence
+    assert re.match(r"with [\d,]+ training examples, the error is 2\.3", found.evidence)
+    assert "; with 2 times the data, 2." in found.evidence
     assert found.evidence.endswith(
         ". For 4 and 8 times the data it is uncertain whether it falls by more"
     )
@@ -163,7 +163,7 @@ def test_too_little_is_known_of_more_data():
     assert found.evidence.startswith(
         "it is uncertain whether more data would lower the error by more than 2 points"
     )
-    assert "the learning curve ends at an error of 10" in found.evidence
+    assert "training examples, the error is 10" in found.evidence
     refused = said(np.full(13, 0.5), spread=0)
     assert not refused.claimed
     assert "(the tolerance): the error has not begun to fall" in refused.evidence
@@ -199,8 +199,8 @@ def test_a_forecast_that_tells_no_fall_is_not_given():
 
 def test_the_gain_is_the_one_between_the_errors_that_are_printed():
     found = said(9.5 / np.sqrt(SAID_SIZES))
-    numbers = [float(each) for each in re.findall(r"([\d.]+)%", found.evidence)[:4]]
-    now, then, low, high = numbers
+    now, *predicted = (float(each) for each in re.findall(r"([\d.]+)%", found.evidence))
+    then, low, high = predicted[-3:]  # with 8 times the data, whose gain is the size
     expected = [now - then, now - high, now - low]
     for value, points in zip(
         (found.size.estimate, found.size.low, found.size.high), expected, strict=True

@@ -3,15 +3,15 @@
     jaxnet advise FILE.csv --label COLUMN
     jaxnet advise FOLDER --model cnn --epochs 10
 
-Trains changes of the recipe of the options beside it, all on the same folds of the examples: other
-learning rates and schedules, longer trainings, other sizes, normalization, weight decay, dropout,
-dropout in a wider network that is trained longer and at a higher rate, label smoothing,
-augmentation of images, early stopping, class weights and an ensemble of 8 networks, as far as they
-apply. Columns of a table that do not matter are left out, and so are
-labels that are likely wrong, where there are many, and values that are far from predicted ones. The
-command reports what each change gains on examples that its networks have not seen, with 95%
-intervals that allow for the choice of the best. Changes that fall behind are dropped early. The
-network that is saved has the best recipe; the test set is used once, for its error.
+Trains the network that the options describe and changed versions of it, all on the same folds of
+the examples: other learning rates and schedules, longer trainings, other sizes, normalization,
+weight decay, dropout, dropout in a wider network that is trained longer and at a higher rate, label
+smoothing, augmentation of images, early stopping, class weights and an ensemble of 8 networks, as
+far as they apply. It also tries to leave out columns of a table that do not matter, labels that are
+likely wrong, and values that are far from predicted ones. The command reports what each change
+gains on examples that its networks were not trained on, with 95% intervals that are corrected for
+picking the best. Changes that fall behind are dropped early. The saved network has the best recipe;
+the test set is used once, for its error.
 """
 
 from collections.abc import Sequence
@@ -32,15 +32,15 @@ class AdviseOptions(Options):
     """Every option of advice."""
 
     seeds: int = 2
-    """networks per fold of each change that stays to the end"""
+    """networks per fold for changes that are not dropped early"""
     rounds: int = 1
-    """how often a change may be adopted and others tried from there, at most 5"""
+    """rounds of adopting the best change and trying further changes on top of it, at most 5"""
     measure: Literal["error", "balanced_error", "log_loss", "rmse"] = "error"
     """the score whose gain is measured; balanced_error: every class counts the same; rmse: for
     values, in their units
     """
     seconds: float | None = None
-    """time limit in seconds, kept by training fewer seeds and trying fewer changes"""
+    """time limit in seconds; fewer networks are trained and fewer changes tried to meet it"""
 
 
 def work(setup: Setup) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""How much of the error is bias, how much is variance, and what moves them?
+"""How much of the error is bias, how much is variance, and what makes each larger or smaller?
 
     jaxnet bias-variance                of a recipe, on quarters of the training set
     jaxnet bias-variance --vary width --values 1 4 16 64 256
     jaxnet bias-variance --vary label-noise     or examples, epochs, weight-decay
 
-Networks are trained on random samples of the training set that no two share while these last, else
-on the parts of random partitions; all take equally many steps. Judged on the test set: of classes
-by the 0-1 loss (Kohavi & Wolpert 1996), and in result.json by cross-entropy and Brier score too; of
-values by squared error in variances of y.
+Each network gets a random sample of the training set that shares no example with the others; if
+there are too few examples for that, the training set is divided at random several times. All take
+equally many steps. Errors are measured on the test set: for classes by the 0-1 loss (Kohavi &
+Wolpert 1996), and in result.json by cross-entropy and Brier score too; for values by the squared
+error as a share of the variance of y.
 """
 
 from collections.abc import Sequence

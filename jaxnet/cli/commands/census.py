@@ -7,16 +7,16 @@ Trains 512 networks, each on a random half of the examples, so that every exampl
 half of them. Writes examples.csv, the hardest examples first: how many networks are wrong on an
 example, of those that have not seen it and of those that were trained on it; its value, the unseen
 error without it minus with it; for classes also the probability that its label is wrong, the
-suggested label, how much of it is memorized, and how often an attacker would recognize it as a
-training example. Writes examples.html, a page that opens the most telling examples: their pictures
-or rows, the training examples that support and oppose their labels, and what it is predicted to
-gain to leave them out or to give them other labels. Says where the error is higher than elsewhere,
-how large prediction sets are, and what an attacker could tell. Writes labels.csv, the labels that
-both halves of the networks show to be wrong, with an empty column for the corrected one; jaxnet
-train --corrections reads it once that is filled in. Rows are numbered from 0 within the training,
-validation or test set. One more network is trained on the whole training and validation set, and
-saved; the test set is used once, for its error. With --resume, or the same --out, an interrupted
-census goes on.
+suggested label, how far the networks memorized it, and how often an attacker would recognize it as
+a training example. Writes examples.html, a page that shows the most important examples in detail:
+their pictures or rows, the training examples that speak for and against their labels, and the
+predicted gain from leaving them out or giving them other labels. Says where the error is higher
+than elsewhere, how many classes must be named to be 95% sure, and how well an attacker could tell
+which examples were trained on. Writes labels.csv, the labels that both halves of the networks show
+to be wrong, with an empty column for the corrected label; once it is filled in, jaxnet train
+--corrections reads it. Rows are numbered from 0 within the training, validation or test set. One
+more network is trained on the whole training and validation set, and saved; the test set is used
+once, for its error. With --resume, or the same --out, an interrupted census continues.
 
 `jaxnet labels` is a quicker check of the labels alone, with 16 networks.
 """

@@ -6,10 +6,10 @@ same examples.
 Reads the networks from the folders of finished runs, and their data; runs that had a --data-dir
 need it here too. Two runs with --members 8 or more on the same data have the same folds
 (cross-fitting), so their recipes are compared: the difference holds for other training sets and
-seeds too. Other runs are compared on the test set: the difference is one of these networks, on this
-training set. Networks and losses that are not used are listed with the reason. All intervals
-together hold with 95% (Bonferroni). Runs that share neither folds nor a test set are listed without
-a difference.
+seeds too. Other runs are compared on the test set: the difference holds only for these networks and
+this training set. Networks and losses that are not used are listed with the reason. With a
+probability of 95% all intervals hold at once (Bonferroni). Runs that share neither folds nor a test
+set are listed without a difference.
 """
 
 from collections.abc import Sequence

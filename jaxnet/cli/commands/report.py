@@ -1,6 +1,6 @@
-"""How do I write the page of a finished run again?
+"""How do I write the report of a finished run again?
 
-    jaxnet report                   of the newest run in runs/
+    jaxnet report                   for the newest run in runs/
     jaxnet report runs/ONE --open   and opens it in the browser
 
 Writes report.html from result.json, the figures and the network, as they are in the folder of the

@@ -10,8 +10,8 @@ examples, and by how much do they raise the error?
                                             whatever has changed
 
 Held-out data are the test set, and the validation set where it did not choose the epoch. A run of
-this command keeps its outputs on them in reference.npz; of any other run they are computed from the
-data set, which must be found again (--data-dir).
+this command keeps its outputs on them in reference.npz; for any other run they are computed from
+the data set, which must be found again (--data-dir).
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Which hyperparameters suit this data set?
 
-    jaxnet sweep                         256 learning rates: --trials 256
+    jaxnet sweep                         32 learning rates; --trials 256 for more
     jaxnet sweep --space learning_rate=1e-4:1 dropout=0:0.5 hidden=64,128x64
     jaxnet sweep --method quasi-random --seeds 3
     jaxnet sweep --trials 256 --halving 4     the best quarter goes on after epochs 1, 4, 16, ...

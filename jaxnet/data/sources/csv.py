@@ -254,10 +254,10 @@ def _inputs(
         notes += encoded.notes
     gaps = any(cells[each.name].null_count for each in columns if each.categories is None)
     if gaps and table.columns is None:
-        stands_in = f"the {reading.fill} of the {len(pool):,} rows of training and validation set"
+        filling = f"the {reading.fill} of the {len(pool):,} rows of training and validation set"
         if reading.tokens:
-            stands_in = f"the id {reading.fill}, which fills up shorter sequences,"
-        notes += (f"{stands_in} stands in for gaps",)
+            filling = f"the id {reading.fill}, as shorter sequences are"
+        notes += (f"gaps are filled with {filling}",)
     return Inputs(encoded.x, columns, notes)
 
 

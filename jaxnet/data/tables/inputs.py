@@ -200,8 +200,9 @@ def _on_gaps(column: Column, count: int, rows: int) -> str:
         moment = str(stand_in(column)).replace("T00:00:00", "").replace("T", " ")
         shown = f"{column.fill:.6g}" if column.dates is None else moment
         return (
-            f"{says}{shown} stands in for {'them' if count > 1 else 'it'}"
-            + ", and an input says which" * column.missing
+            f"{says}filled with {shown}"
+            + f", and an extra input marks {'these rows' if count > 1 else 'this row'}"
+            * column.missing
         )
     if column.missing or column.other:
         what = _input(column, MISSING if column.missing else OTHER)
@@ -214,12 +215,12 @@ def _on_unknown(column: Column, held: Values, unknown: np.ndarray) -> str:
     says = f"{column.name!r}: {_rows(int(unknown.sum()), len(unknown))} a category"
     if column.other:
         return (
-            f"{says} with fewer than {ROWS_A_CATEGORY} rows to learn from, "
+            f"{says} with fewer than {ROWS_A_CATEGORY} rows in training and validation set, "
             f"{_texts(held, unknown)}: the input {_input(column, OTHER)!r} is 1 there"
         )
     return (
-        f"{says} without a row to learn from, {_texts(held, unknown)}: all inputs of the column "
-        "are 0 there"
+        f"{says} without a row in training and validation set, {_texts(held, unknown)}: all inputs "
+        "of the column are 0 there"
     )
 
 

@@ -44,5 +44,5 @@ def gains(found: Advice, path: Path) -> None:
     axes.axvline(0, color=INK, linestyle=":", linewidth=1)
     axes.set_yticks(range(len(rows)), [literal(name) for name, _, _ in rows], fontsize=8)
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    label_axes(axes, f"{unit.noun} saved on unseen examples, {unit.words}", "")
+    label_axes(axes, f"reduction of the {unit.noun} on unseen examples, {unit.words}", "")
     save(figure, path)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from jaxnet.diagnostics import Estimate
 from jaxnet.display import visible
-from jaxnet.report.figures.vector import spans, svg
+from jaxnet.report.figures.vector import POINTS, spans, svg
 from jaxnet.runtime.files import write_whole
 from jaxnet.runtime.processes import is_first
 
@@ -47,7 +48,9 @@ def literal(text: str) -> str:
     return visible(text).replace("$", r"\$")
 
 
-def draw_interval(axes: Axes, place: float, size: Estimate, color: str, scale: float) -> None:
+def draw_interval(
+    axes: Axes, place: float, size: Estimate, color: str, scale: float, beside: float = 0.0
+) -> None:
     """Draw the interval of an estimate, if it has one.
 
     Args:
@@ -56,6 +59,7 @@ def draw_interval(axes: Axes, place: float, size: Estimate, color: str, scale: f
         size: the estimate.
         color: the color.
         scale: factor of the values.
+        beside: how far to the right of its place, in points.
     """
     if size.refused is None:
         axes.plot(
@@ -65,7 +69,14 @@ def draw_interval(axes: Axes, place: float, size: Estimate, color: str, scale: f
             linewidth=2.5,
             alpha=0.5,
             solid_capstyle="butt",
+            transform=moved(axes, beside),
         )
+
+
+def moved(axes: Axes, points: float) -> Transform:
+    """The transform that draws data of `axes` so many points to the right of their place."""
+    inches = ScaledTranslation(points / POINTS, 0, axes.figure.dpi_scale_trans)
+    return axes.transData + inches
 
 
 def label_axes(axes: Axes, x: str, y: str) -> None:

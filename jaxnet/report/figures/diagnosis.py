@@ -21,6 +21,7 @@ from jaxnet.report.figures.axes import (
     draw_interval,
     error_unit,
     label_axes,
+    moved,
     save,
 )
 from jaxnet.stats.curve_prior import MAX_SIZE_RATIO
@@ -58,28 +59,26 @@ def error_analysis(found: Diagnosis, path: Path) -> None:
             ("bias", "bias² (shared mistakes)", TRAIN, "o"),
             ("variance", "variance", VALIDATION, "s"),
         ):
-            sizes, shift = (
-                [getattr(parts, name) for parts in partitions],
-                1.015 if name == "bias" else 1 / 1.015,
-            )
-            beside = [shift * each for each in n]  # so that no interval hides another
+            sizes = [getattr(parts, name) for parts in partitions]
+            beside = 1.5 if name == "bias" else -1.5  # points, so that no interval hides another
             axes[1].plot(
-                beside,
+                n,
                 [percent * size.estimate for size in sizes],
                 color=color,
                 marker=marker,
                 markersize=5,
                 label=words,
+                transform=moved(axes[1], beside),
             )
-            for where, size in zip(beside, sizes, strict=True):
-                draw_interval(axes[1], where, size, color, percent)
+            for where, size in zip(map(float, n), sizes, strict=True):
+                draw_interval(axes[1], where, size, color, percent, beside)
         axes[1].set_xscale("log")
         axes[1].set_xticks(n, [f"{each:,}" for each in n])
         axes[1].xaxis.set_minor_formatter(NullFormatter())
         axes[1].tick_params(axis="x", which="minor", length=0)
         axes[1].set_xlim(min(n) / 1.3, max(n) * 1.3)
         axes[1].set_ylim(bottom=0)
-        axes[1].set_title("trained on disjoint parts of the data", fontsize=10)
+        axes[1].set_title("networks trained on separate parts of the data", fontsize=10)
         axes[1].legend(frameon=False, fontsize=9)
         label_axes(axes[1], "training examples", unit)
     save(figure, path)

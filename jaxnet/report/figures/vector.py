@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from jaxnet.display import rounded, visible
 
-POINTS = 72  # SVG units of an inch
+POINTS = 72  # points of an inch, which are the units of an SVG
 MOST_STRIPS = 400  # strips in a panel
 
 
@@ -97,7 +97,8 @@ def _values(axes: Axes) -> Iterator[tuple[float, float, float, str]]:
     low, high = axes.transAxes.transform([(0, 0), (1, 1)])[:, 0]
     edges = np.concatenate([[low], (shown[1:] + shown[:-1]) / 2, [high]])
     for number, place in enumerate(places):
-        where = f"{axis} {place:,.6g}" if axis else ticks.get(place) or f"{place:,.6g}"
+        name = ticks.get(place, "").replace("\n", " ")
+        where = f"{axis} {place:,.6g}" if axis else name or f"{place:,.6g}"
         yield shown[number], edges[number], edges[number + 1], f"{where}: {'; '.join(found[place])}"
 
 

@@ -1,6 +1,6 @@
 """The findings of a result and the checks behind them, as HTML, as Markdown and as data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxnet.diagnostics.findings import DATA_FINDINGS, TRAINING, Code, severity_of
@@ -45,10 +45,11 @@ def findings_html(result: Mapping[str, Any]) -> str:
 def _finding(found: Mapping[str, Any], tolerance: float) -> str:
     code = Code(found["code"])
     state = "found" if found["claimed"] else state_of(found, tolerance)
-    remedies = "; ".join(map(remedy_in_words, found["remedies"])) if found["claimed"] else ""
     more = ""
-    if remedies and code not in DATA_FINDINGS:
-        more = f'<p class="note">Try: {text(remedies)}.</p>'
+    if found["claimed"] and found["remedies"] and code not in DATA_FINDINGS:
+        first, less = by_promise(found["remedies"])
+        remedies = f"Try: {'; '.join(map(remedy_in_words, first))}."
+        more = f'<p class="note">{text(" ".join(filter(None, [remedies, less])))}</p>'
     severity = severity_of(code, claimed=found["claimed"])
     return (
         f'<details class="finding {severity}"{" open" * found["claimed"]}><summary>'
@@ -62,6 +63,23 @@ def remedy_in_words(remedy: Mapping[str, Any]) -> str:
     """A remedy, as a dict, and how it did; older files do not have the numbers."""
     names = ("helped", "cases", "gain", "gain_of")
     return told(remedy["words"], *(remedy.get(name) for name in names))
+
+
+def by_promise(remedies: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], str]:
+    """Divide remedies into those to try and those that helped in no simulated problem.
+
+    Args:
+        remedies: the remedies of a finding, as dicts.
+
+    Returns:
+        Those to try, which are all of them where none helped; and a sentence that names the others,
+        empty if there are none.
+    """
+    first = [each for each in remedies if each.get("helped") != 0] or list(remedies)
+    others = ", ".join(
+        each["words"].replace("regularize: ", "") for each in remedies if each not in first
+    )
+    return first, f"Did not help in simulated problems of this kind: {others}." if others else ""
 
 
 def state_of(found: Mapping[str, Any], tolerance: float) -> str:
@@ -123,6 +141,10 @@ def _unmentioned(code: Code, result: Mapping[str, Any]) -> str:
     if code in OF_CENSUS:
         return "passed" if "census" in result else "not checked: jaxnet census measures it"
     if code in OF_DATA_SIZE:
+        # one finding tells of all of them
+        said = [each for each in result["findings"] if Code(each["code"]) in OF_DATA_SIZE]
+        if said and code is not Code.ERROR_STILL_FALLS:
+            return "passed" if said[0]["claimed"] else "uncertain"
         return "not checked: jaxnet learning-curve measures it"
     return "passed" if code is Code.NO_BETTER_THAN_GUESSING else f"not checked: {ONE_NETWORK}"
 

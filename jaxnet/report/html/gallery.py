@@ -170,7 +170,7 @@ def _of_test(census: "Census") -> Listed:
     outputs = np.asarray(outputs, np.float64)
     if names is None:
         rows = np.argsort(-np.abs(outputs - y), kind="stable")[:MOST]
-        words = "Test examples with the largest errors of the network of this folder."
+        words = "Test examples with the largest errors of the saved network."
         return Listed(
             "Largest errors on the test set",
             words,

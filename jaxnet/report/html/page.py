@@ -9,12 +9,12 @@ from typing import Any
 
 from jaxnet.diagnostics.findings import ERROR_STEPS, Code, first_to_fix
 from jaxnet.diagnostics.measured import not_tried
-from jaxnet.diagnostics.text import CROSS_FITTED_NAMES, PART_NAMES, interval_notes
+from jaxnet.diagnostics.text import CROSS_FITTED_NAMES, PART_NAMES, SHARED, interval_notes
 from jaxnet.display import rounded
 from jaxnet.report import tables
 from jaxnet.report.html import studies
 from jaxnet.report.html.document import anchor, chart, document, section, table, text
-from jaxnet.report.html.findings import copies, findings_html, remedy_in_words
+from jaxnet.report.html.findings import by_promise, copies, findings_html, remedy_in_words
 from jaxnet.stats.bias_variance import TERMS
 from jaxnet.stats.scores import SCORES
 from jaxnet.studies.measures import Unit, unit_of
@@ -25,7 +25,7 @@ MEASURES = {
     "loss": "loss, nats",
     "rmse": "RMSE",
     "r2": "R²",
-    "baseline": "baseline",
+    "baseline": "baseline error",
 }
 # What each figure of a network shows, in order.
 FIGURES = {
@@ -36,12 +36,12 @@ FIGURES = {
     "ladder": "errors of each part of the data, with 95% intervals",
     "curves": "loss and accuracy in each epoch; training (running): averaged over the epoch while "
     "the network learns",
-    "signals": "what each layer does at some steps of each epoch, one line per layer. Sizes are "
-    "norms; that of the outputs is their root mean square before the activation. Change per step: "
-    "the norm of the change as a share of the norm of the parameters. Dead units: relu "
+    "signals": "what each layer does at some steps of each epoch, one line per layer. Size of the "
+    "gradient: its norm. Size of the outputs: their root mean square before the activation. Change "
+    "per step: the norm of the change as a share of the norm of the parameters. Dead units: relu "
     "units that are 0 on the whole batch. Saturated outputs: those of a tanh or sigmoid that are "
     "so close to a bound that they hardly learn",
-    "calibration": "how often predictions are right, over how confident they are; a calibrated "
+    "calibration": "accuracy plotted against confidence; a calibrated "
     "network lies on the dotted line",
     "values": "predicted and true values of the test set",
     "augmented": "training images, and what training may see of them",
@@ -66,7 +66,7 @@ STUDY_FIGURES = {
 }
 PLACED = (*FIGURES, "confusion", "wrong")
 ERRORS = "Where the error comes from"  # heading of the error analysis
-KEPT = "The network of this folder"  # heading of its errors, on the page of a study
+KEPT = "The saved network"  # heading of its errors, on the page of a study
 # Experiments whose page is about a study and not about one network, with the heading of the study.
 STUDIES = {
     "advise": "What was tried, and what it gains",
@@ -116,7 +116,7 @@ def page(
     def of_first(body: str) -> str:
         many = result["members"] if "diagnosis" in result else 1
         first = (
-            "the network that trained on all examples"
+            "the saved network, which was trained on all examples but the test set"
             if result.get("design") == "cross-fitted"
             else f"the first of the {many} networks"
         )
@@ -238,7 +238,7 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
     """
     code, words = (
         first_to_fix([Code(finding["code"]) for finding in findings if finding["claimed"]]),
-        "Against {}, the most promising first:",
+        "To reduce {}, the most promising first:",
     )
     if code is None:
         steps = [
@@ -260,20 +260,21 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
             )
         words = (
             "No kind of error is shown to be above the tolerance. The largest one that could be is "
-            "{}; to reduce it:"
+            "{}; to reduce it, the most promising first:"
         )
     if code is None:
         return "<p>No kind of error is shown to be above the tolerance.</p>"
     remedies = next(finding["remedies"] for finding in findings if Code(finding["code"]) == code)
     if not remedies:
         return f"<p>{text(code.words)}: the recipe has every remedy already that is known here.</p>"
-    first = [each for each in remedies if each.get("helped") != 0] or remedies
+    first, less = by_promise(remedies)
+    if len(first) == 1:
+        words = words.replace(", the most promising first", "")
     listed = "".join(f"<li>{text(remedy_in_words(remedy))}</li>" for remedy in first)
-    others = "; ".join(each["words"] for each in remedies if each not in first)
-    less = f"Did not help in simulated problems of this kind: {others}. " if others else ""
+    untried = not_tried(each.get("cases") for each in remedies)
     return (
         f'<p>{text(words.format(code.words))}</p><ol class="next">{listed}</ol>'
-        f'<p class="note">{text(less + not_tried(each.get("cases") for each in remedies))}</p>'
+        f'<p class="note">{text(" ".join(filter(None, [less, untried])))}</p>'
     )
 
 
@@ -302,7 +303,7 @@ def _numbers(result: dict[str, Any]) -> str:
     trivial = (
         "always the training mean"
         if _regression(result)
-        else "the error of always saying the most frequent class"
+        else "the error of always guessing the most frequent class"
     )
     who = (
         f"{result['members']} networks"
@@ -312,7 +313,7 @@ def _numbers(result: dict[str, Any]) -> str:
     html = table(
         ["", *(words[name] for name in names)],
         rows,
-        caption=f"{who}; with 95% intervals; baseline: {trivial}",
+        caption=f"{who}; with 95% intervals; baseline error: {trivial}",
     )
     return html + _notes(result["error"].values())
 
@@ -360,7 +361,7 @@ def _adopt(advice: Mapping[str, Any]) -> str:
         more = (
             ""
             if len(advice.get("rounds", ())) > 1
-            else (" Then ask for advice again: other changes may help from there.")
+            else (" Then run jaxnet advise again with this change: other changes may help further.")
         )
         return (
             f"<p>Use {text(', then '.join(adopted)) or best}; the network on this page was trained "
@@ -411,11 +412,11 @@ def _round(
         for each in sorted(tried, key=lambda each: -each["gain"]["estimate"])
     ]
     caption = (
-        f"gain: {unit.noun} saved on unseen examples, where the current recipe has "
-        f"{unit.share(found['error']['estimate'])}; with "
+        f"gain: reduction of the {unit.noun} on unseen examples, from "
+        f"{unit.share(found['error']['estimate'])} of the current recipe; with "
         f"{100 * found.get('level', 0.95):.3g}% intervals; {advice['trainings']:,} networks in all"
     )
-    head = ["change", f"gain, {unit.words}", "time of a training", "verdict"]
+    head = ["change", f"gain, {unit.words}", "training time", "verdict"]
     wrong = "".join(
         f"<p><b>{text(Code(each['code']).words)}</b>: {text(each['evidence'])}.</p>"
         for each in found.get("findings", ())
@@ -580,7 +581,7 @@ def _scores(result: Mapping[str, Any]) -> str:
     if result.get("design") == "cross-fitted":
         names = {
             "validation": "unseen examples, networks of the folds",
-            "test": "test set, the network that is kept",
+            "test": "test set, the saved network",
         }
         who = "these networks"
     elif "diagnosis" in result:
@@ -610,11 +611,14 @@ def _decompositions(diagnosis: dict[str, Any] | None) -> str:
         on = "" if parts["training"] is None else f"trained on {parts['training']:,} examples: "
         shares = (number(parts[name], percent=percent) for name in ("bias", "variance"))
         rows += zip((f"{on}{bias}{squared}", f"{on}{variance}"), shares, strict=True)
-    return table(
-        ["", "of the error"],
+    html = table(
+        ["", "part of the error"],
         rows,
-        caption="bias-variance decomposition of the test error; with 95% intervals",
+        caption="bias-variance decomposition of the error on held-out examples; with 95% intervals",
     )
+    if all(parts["design"] == "partition" for parts in diagnosis["decompositions"]):
+        html += f'<p class="note">{text(SHARED.replace("^2", "²"))}.</p>'
+    return html
 
 
 def _of_each(result: dict[str, Any]) -> str:
@@ -686,11 +690,11 @@ def _calibration(found: dict[str, Any] | None) -> str:
     rows = [
         ("calibration error", number(found["ece"], percent=True)),
         (
-            "expected of a perfectly calibrated network",
+            "expected by chance, even of a perfectly calibrated network",
             f"{null['mean']:.2%} <small>{null['low']:.2%} to {null['high']:.2%}</small>",
         ),
-        ("confidence above accuracy", number(found["overconfidence"], percent=True)),
-        ("negative log-likelihood, nats", number(found["negative_log_likelihood"])),
+        ("confidence minus accuracy", number(found["overconfidence"], percent=True)),
+        ("log-loss, nats", number(found["negative_log_likelihood"])),
         ("Brier score", number(found["brier"])),
     ]
     return table(["", ""], rows, caption=f"one network on {found['examples']:,} test examples")
@@ -712,11 +716,12 @@ def _about(result: dict[str, Any]) -> str:
     dataset.pop("columns", None)
     dataset.pop("notes", None)  # they have a part of their own
     groups = {
+        **({"command": command} if (command := result.get("command")) else {}),
         "experiment": result["experiment"],
         "model": f"{result['model']['name']}, {result['model']['parameters']:,} parameters",
         "recipe": _listed(recipe),
         "data": _listed(dataset),
-        "seed": f"{result['seed']}; of the split {result['split_seed']}",
+        "seeds": f"training {result['seed']}, split {result['split_seed']}",
         "device": result["device"],
         "versions": _listed(result["versions"]),
     }

@@ -21,9 +21,9 @@ EXAMPLES = 12  # rows of the test set to begin with
 OTHER_CATEGORY = "\ufffd"  # a text that is no category; a control stands for it by this value
 
 HTML = """
-<p>Change a value, and see what the network predicts. The encoding is that of the training:
-categories, gaps and dates become the same inputs.</p>
-<div class="tools"><label>begin with test row
+<p>Change a value, and see what the network predicts. Values are converted exactly as in
+training.</p>
+<div class="tools"><label>start from test row
 <select id="row-example">{examples}</select></label></div>
 <div class="row">
 <form id="row-form">{controls}</form>
@@ -97,7 +97,7 @@ def _control(number: int, column: Column) -> str:
     gap = " placeholder='no value'" * (column.fill is not None)
     if column.categories is not None:
         names = [(name, visible(name)) for name in column.categories]
-        names.append((OTHER_CATEGORY, "another one"))
+        names.append((OTHER_CATEGORY, "other"))
         if column.fill is not None:
             names.append(("", "no value"))
         options = "".join(
