@@ -434,7 +434,7 @@ def _what(code: Code, steps: Steps) -> str:
     if isinstance(steps, PoolSteps) and steps.target_error is None and steps.others:
         return "the training error exceeds the unseen error of the best other method by"
     if not steps.target_error:
-        return "the training error, assuming that an error of 0% is attainable, is"
+        return "if an error of 0% is attainable, the training error is too high by"
     return f"the training error exceeds the target error of {steps.target_error:.1%} by"
 
 

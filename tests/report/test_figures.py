@@ -3,11 +3,14 @@
 import re
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from jaxnet.core.training import EpochMetrics
 from jaxnet.report import figures
+from jaxnet.report.figures.axes import draw_interval, plot_beside
 from jaxnet.report.figures.calibration import RIGHT
 from jaxnet.stats.calibration import calibration
+from jaxnet.stats.estimate import Estimate
 
 
 def drawn(path):
@@ -60,3 +63,18 @@ def test_confidences_are_drawn_in_percent(tmp_path):
     assert {RIGHT, "confidence, %", "100"} <= {*words}
     assert f"test set: calibration error {found.ece:.2%}, by chance {found.null.mean:.2%}" in words
     assert f"calibration error                     {found.ece:.2%}; expected" in str(found)
+
+
+def test_an_interval_beside_its_place_is_inside_the_axes():
+    figure = Figure()
+    axes = figure.add_subplot()
+    plot_beside(axes, [1.0, 2.0], [30.0, 20.0], 3.0, label="error")
+    draw_interval(axes, 2.0, Estimate(0.2, 0.1, 0.4), "red", 100.0, 3.0)
+    low, high = axes.get_ylim()
+    assert low < 10
+    assert high > 40
+    line, interval = axes.lines
+    assert [*interval.get_xdata()] == [2.0, 2.0]  # the data say where it is
+    figure.canvas.draw()
+    drawn = line.get_transform().transform([2.0, 20.0]) - axes.transData.transform([2.0, 20.0])
+    np.testing.assert_allclose(drawn, [3 * figure.dpi / 72, 0], atol=1e-6)

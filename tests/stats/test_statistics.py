@@ -106,7 +106,7 @@ VERDICTS = [
     (
         ((100, 1000), (105, 1000), (103, 1000)),
         {},
-        "high bias: the training error, assuming that an error of 0% is attainable, is",
+        "high bias: if an error of 0% is attainable, the training error is too high by",
     ),
     (
         ((0, 5000), (500, 5000), (500, 5000)),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import ScaledTranslation, Transform
+from matplotlib.transforms import ScaledTranslation
 
 from jaxnet.diagnostics import Estimate
 from jaxnet.display import visible
@@ -62,21 +62,34 @@ def draw_interval(
         beside: how far to the right of its place, in points.
     """
     if size.refused is None:
-        axes.plot(
+        plot_beside(
+            axes,
             [place, place],
             [scale * size.low, scale * size.high],
+            beside,
             color=color,
             linewidth=2.5,
             alpha=0.5,
             solid_capstyle="butt",
-            transform=moved(axes, beside),
         )
 
 
-def moved(axes: Axes, points: float) -> Transform:
-    """The transform that draws data of `axes` so many points to the right of their place."""
-    inches = ScaledTranslation(points / POINTS, 0, axes.figure.dpi_scale_trans)
-    return axes.transData + inches
+def plot_beside(
+    axes: Axes, x: Sequence[float], y: Sequence[float], points: float, **style: Any
+) -> None:
+    """Plot a line so many points to the right of its place, with its data as they are.
+
+    Args:
+        axes: where to draw.
+        x: positions on the horizontal axis.
+        y: values.
+        points: how far to the right.
+        style: what `Axes.plot` takes.
+    """
+    right = ScaledTranslation(points / POINTS, 0, axes.figure.dpi_scale_trans)
+    axes.plot(x, y, transform=axes.transData + right, **style)
+    axes.update_datalim(list(zip(x, y, strict=True)))  # matplotlib does not for moved lines
+    axes.autoscale_view()
 
 
 def label_axes(axes: Axes, x: str, y: str) -> None:

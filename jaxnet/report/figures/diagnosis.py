@@ -21,7 +21,7 @@ from jaxnet.report.figures.axes import (
     draw_interval,
     error_unit,
     label_axes,
-    moved,
+    plot_beside,
     save,
 )
 from jaxnet.stats.curve_prior import MAX_SIZE_RATIO
@@ -61,14 +61,15 @@ def error_analysis(found: Diagnosis, path: Path) -> None:
         ):
             sizes = [getattr(parts, name) for parts in partitions]
             beside = 1.5 if name == "bias" else -1.5  # points, so that no interval hides another
-            axes[1].plot(
+            plot_beside(
+                axes[1],
                 n,
                 [percent * size.estimate for size in sizes],
+                beside,
                 color=color,
                 marker=marker,
                 markersize=5,
                 label=words,
-                transform=moved(axes[1], beside),
             )
             for where, size in zip(map(float, n), sizes, strict=True):
                 draw_interval(axes[1], where, size, color, percent, beside)

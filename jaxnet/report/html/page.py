@@ -463,8 +463,9 @@ def _examples(folder: Path) -> str:
     if not (folder / EXAMPLES).exists():
         return ""
     return (
-        f'<p><a href="{EXAMPLES}">{EXAMPLES}</a> opens the most telling examples: the training '
-        "examples that support and oppose their labels, and what a change would gain.</p>"
+        f'<p><a href="{EXAMPLES}">{EXAMPLES}</a> shows the most important examples in detail: '
+        "the training examples that speak for and against their labels, and what a change would "
+        "gain.</p>"
     )
 
 

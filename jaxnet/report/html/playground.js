@@ -167,8 +167,8 @@ function inkOf(lines, middle, at, scale, { height, width, stroke }) {
       const item = document.createElement("li"), name = document.createElement("span"), value = document.createElement("span");
       const each = results.map((result) => result.probabilities[c]);
       name.textContent = classes[c];
-      value.textContent = `${(100 * p).toFixed(1)}%` + (n > 1 ? ` (${(100 * Math.min(...each)).toFixed(0)} to ${(100 * Math.max(...each)).toFixed(0)})` : "");
-      item.style.setProperty("--share", p);
+      value.textContent = empty ? "" : `${(100 * p).toFixed(1)}%` + (n > 1 ? ` (${(100 * Math.min(...each)).toFixed(0)} to ${(100 * Math.max(...each)).toFixed(0)})` : "");
+      item.style.setProperty("--share", empty ? 0 : p);
       item.append(name, value);
       return item;
     }));
