@@ -295,7 +295,7 @@ def _numbers(result: dict[str, Any]) -> str:
         examples, parts = result["diagnosis"]["examples"], CROSS_FITTED_NAMES
     rows = [
         (
-            f"{parts[part]}, {examples.get(part, 0):,}",
+            f"{parts[part]}, {examples.get(part, 0):,} examples",
             *(number(result[name].get(part), percent=name in shares) for name in names),
         )
         for part in result["error"]
