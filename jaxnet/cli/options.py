@@ -235,7 +235,7 @@ class Options(DataOptions):
     patience: int | None = None
     """stop early after this many epochs without a lower validation loss"""
     balance: bool = False
-    """weigh examples so that every class counts the same"""
+    """weight examples so that every class counts the same"""
     precision: Precision = Recipe.precision  # pyrefly: ignore[bad-assignment]
     """precision of the network's matrix products; bfloat16 is for accelerators"""
     target_error: float | None = None

@@ -147,8 +147,8 @@ def notes_on(x: ArrayLike, learned_from: int, fill: Fill | str | None) -> tuple[
     if said is None:
         return ()
     return (
-        f"{said}: the {fill} of each in the {learned_from:,} rows of training and validation set "
-        "stands in",
+        f"{said}: filled with the {fill} of each feature in the {learned_from:,} training and "
+        "validation rows",
     )
 
 

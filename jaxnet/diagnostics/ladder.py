@@ -418,8 +418,9 @@ def _evidence(code: Code, steps: Steps, size: Estimate) -> str:
     )
     if size.low > 0:
         return f"{words}: avoidable bias is {_short(size)}{tolerances(size)}"
-    shown = f"no avoidable bias is shown ({_short(size)})"
-    return f"{words}: {shown}; other methods do no better than that"
+    return (
+        f"{words}, which is not shown to be lower, so no avoidable bias is shown ({_short(size)})"
+    )
 
 
 def _what(code: Code, steps: Steps) -> str:

@@ -57,8 +57,8 @@ NOT_TRIED = (
     "reports what each one gains; jaxnet learning-curve measures what more examples gain."
 )
 SIMULATED = (
-    "Simulated problems are small data sets and trainings with one deliberate fault, used to "
-    "measure how much each remedy helps."
+    "Simulated problems are small data sets and training runs, each with one deliberate fault, "
+    "used to measure how much each remedy helps."
 )
 
 

@@ -156,8 +156,8 @@ def _label_noise(splits: Splits, found: Found, tolerance: float) -> list[Finding
         examples=MIN_ERROR_EXAMPLES,
     )
     words = (
-        "networks contradict labels more often among training examples that they were not trained "
-        f"on than among validation examples: the difference is {percent(size)}"
+        "share of labels that networks contradict among training examples that they were not "
+        f"trained on, minus the share among validation examples: {percent(size)}"
     )
     return [
         replace(

@@ -133,14 +133,11 @@ def lines(d: "Diagnosis") -> list[str]:
     if d.dominance is not None and bias is not None and bias.estimate > 0:
         found.append(_row("generalization gap minus avoidable bias", d.dominance))
     partitions = [parts for parts in d.decompositions if parts.design == "partition"]
-    for parts in partitions:
-        found += [
-            "Bias-variance decomposition of the error on held-out examples,",
-            f"  trained on {parts.training:,} examples",
-            _row("bias^2 (shared mistakes)", parts.bias),
-            _row("variance", parts.variance),
-        ]
     if partitions:
+        found.append("Bias-variance decomposition of the error on held-out examples")
+        for parts in partitions:
+            on = f"trained on {parts.training:,} examples:"
+            found += [_row(f"{on} bias^2", parts.bias), _row(f"{on} variance", parts.variance)]
         found.append(fill(f"  ({SHARED})", ACROSS, subsequent_indent="   "))
     if d.ensemble is not None:
         found.append(

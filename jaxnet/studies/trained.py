@@ -99,15 +99,18 @@ def cost(problem: Problem, design: Design, needs: Needs, devices: int) -> str:
     recipe, n = problem.recipe, problem.examples
     steps = recipe.epochs * problem.steps
     folds = (
-        f"{needs.folds} that each leave out one of {design.folds} folds of the {n:,} examples, "
+        f"{needs.folds} each leave out one of {design.folds} folds of the {n:,} examples, "
         if needs.folds
         else ""
     )
-    words = f"Training {needs.total} networks, {steps:,} steps each: {folds}{needs.wholes} on all"
-    words += "" if needs.folds else f" {n:,} examples"
+    words = f"Training {needs.total} networks, {steps:,} steps each: {folds}"
+    words += (
+        f"{needs.wholes} on all of them" if needs.folds else f"{needs.wholes} on all {n:,} examples"
+    )
     if parts := needs.total - needs.folds - needs.wholes:
         words += (
-            f", and {parts} on smaller parts (for the decomposition and the forecast of more data)"
+            f", and {parts} on smaller parts, to estimate bias and variance and what more data "
+            "would gain"
         )
     if jax.default_backend() != "cpu":
         return words

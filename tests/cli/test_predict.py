@@ -149,8 +149,7 @@ def test_an_unknown_category_is_counted_and_refused_only_if_asked(loans, predict
     x[:3, 1:4] = 0
     np.testing.assert_allclose(_probabilities(lines), _expected(run, x), atol=2e-6)
     assert (
-        "'plan': 3 of 4 rows have a category without a row in training and validation set, 'gold'"
-        in said
+        "'plan': 3 of 4 rows have a category without training and validation rows, 'gold'" in said
     )
     assert "all inputs of the column are 0 there" in said
     _, said = predict(path, "--strict", status=2)

@@ -148,12 +148,12 @@ def test_what_is_filled_is_said_with_counts(tmp_path):
     )
     old = int((GAPPY["plan"] == "old").sum())
     assert (
-        f"'plan': {old} of 200 rows have a category with fewer than 5 rows in training and "
-        "validation set, 'old': the input 'plan=(other)' is 1 there" in splits.notes
+        f"'plan': {old} of 200 rows have a category with fewer than 5 training and "
+        "validation rows, 'old': the input 'plan=(other)' is 1 there" in splits.notes
     )
     assert (
-        "gaps are filled with the median of the 160 rows of training and validation set"
-        in splits.notes
+        "gaps in numbers and dates are filled with the median of the 160 training and validation "
+        "rows" in splits.notes
     )
 
 
@@ -175,7 +175,7 @@ def test_new_rows_are_filled_by_what_was_learned(tmp_path):
     assert not found.refused
     assert found.notes[-2:] == (
         "'color': 1 of 3 rows has no value: all inputs of the column are 0 there",
-        "'color': 1 of 3 rows has a category without a row in training and validation set, 'w': "
+        "'color': 1 of 3 rows has a category without training and validation rows, 'w': "
         "all inputs of the column are 0 there",
     )
     with pytest.raises(jaxnet.InputError, match=r"'color' has 'w' in line 3, which the network"):
@@ -289,8 +289,8 @@ def test_arrays_are_filled_as_by_scikit_learns_imputer(fill):
         np.testing.assert_array_equal(np.sort(ours, axis=0), np.sort(theirs, axis=0))
     gaps = np.isnan(HOLES)
     assert splits.notes[-1] == (
-        f"x is NaN in {gaps.any(1).sum()} of 120 rows and 3 of 4 features: the {fill} of each in "
-        "the 96 rows of training and validation set stands in"
+        f"x is NaN in {gaps.any(1).sum()} of 120 rows and 3 of 4 features: filled with the {fill} "
+        "of each feature in the 96 training and validation rows"
     )
     for each in jaxnet.folds(HOLES, Y, count=4, fill=fill):
         mine = np.concatenate([each.train.x, each.validation.x])

@@ -337,9 +337,9 @@ def test_diagnose_measures_the_ladder_and_both_sizes(told):
     assert quarters.bias.refused is None
     assert found.ensemble.ensemble.estimate <= found.ensemble.member.estimate
     assert heard[0].startswith(
-        "Training 51 networks, 184 steps each: 16 that each leave out one of 8 folds of the 1,438 "
-        "examples, 1 on all, and 34 on smaller parts (for the decomposition and the forecast of "
-        "more data)"
+        "Training 51 networks, 184 steps each: 16 each leave out one of 8 folds of the 1,438 "
+        "examples, 1 on all of them, and 34 on smaller parts, to estimate bias and variance and "
+        "what more data would gain"
     )
 
 

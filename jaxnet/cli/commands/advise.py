@@ -4,14 +4,14 @@
     jaxnet advise FOLDER --model cnn --epochs 10
 
 Trains the network that the options describe and changed versions of it, all on the same folds of
-the examples: other learning rates and schedules, longer trainings, other sizes, normalization,
-weight decay, dropout, dropout in a wider network that is trained longer and at a higher rate, label
-smoothing, augmentation of images, early stopping, class weights and an ensemble of 8 networks, as
-far as they apply. It also tries to leave out columns of a table that do not matter, labels that are
-likely wrong, and values that are far from predicted ones. The command reports what each change
-gains on examples that its networks were not trained on, with 95% intervals that are corrected for
-picking the best. Changes that fall behind are dropped early. The saved network has the best recipe;
-the test set is used once, for its error.
+the examples: other learning rates and schedules, longer training, other sizes, normalization,
+weight decay, dropout, dropout in a wider network that is trained longer and at a higher learning
+rate, label smoothing, augmentation of images, early stopping, class weights and an ensemble of 8
+networks, as far as they apply. It also tries leaving out columns of a table that do not matter,
+leaving out or correcting labels that are likely wrong, and leaving out values that are far from
+predicted ones. The command reports what each change gains on examples that its networks were not
+trained on, with 95% intervals that are corrected for picking the best. Changes that fall behind are
+dropped early. The saved network has the best recipe; the test set is used once, for its error.
 """
 
 from collections.abc import Sequence

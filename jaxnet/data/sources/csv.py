@@ -254,10 +254,13 @@ def _inputs(
         notes += encoded.notes
     gaps = any(cells[each.name].null_count for each in columns if each.categories is None)
     if gaps and table.columns is None:
-        filling = f"the {reading.fill} of the {len(pool):,} rows of training and validation set"
-        if reading.tokens:
-            filling = f"the id {reading.fill}, as shorter sequences are"
-        notes += (f"gaps are filled with {filling}",)
+        filled = (
+            f"gaps are filled with the id {reading.fill}, as shorter sequences are"
+            if reading.tokens
+            else f"gaps in numbers and dates are filled with the {reading.fill} of the "
+            f"{len(pool):,} training and validation rows"
+        )
+        notes += (filled,)
     return Inputs(encoded.x, columns, notes)
 
 

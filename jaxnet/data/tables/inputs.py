@@ -215,11 +215,11 @@ def _on_unknown(column: Column, held: Values, unknown: np.ndarray) -> str:
     says = f"{column.name!r}: {_rows(int(unknown.sum()), len(unknown))} a category"
     if column.other:
         return (
-            f"{says} with fewer than {ROWS_A_CATEGORY} rows in training and validation set, "
+            f"{says} with fewer than {ROWS_A_CATEGORY} training and validation rows, "
             f"{_texts(held, unknown)}: the input {_input(column, OTHER)!r} is 1 there"
         )
     return (
-        f"{says} without a row in training and validation set, {_texts(held, unknown)}: all inputs "
+        f"{says} without training and validation rows, {_texts(held, unknown)}: all inputs "
         "of the column are 0 there"
     )
 

@@ -300,7 +300,7 @@ def refuse_mixed(
         odd = np.flatnonzero(np.append(~are, False)[codes])  # the last place is that of a gap
         raise Refused(
             f"column {name!r} mixes numbers and text: {odd.size} value"
-            f"{'s are no numbers' if odd.size > 1 else ' is no number'}, the first "
+            f"{'s are not numbers' if odd.size > 1 else ' is not a number'}, the first "
             f"{names[codes[odd[0]]]!r} in {place(cells, int(odd[0]))}"
             + (
                 cure

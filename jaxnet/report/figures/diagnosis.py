@@ -63,7 +63,7 @@ def error_analysis(found: Diagnosis, path: Path) -> None:
             beside = 1.5 if name == "bias" else -1.5  # points, so that no interval hides another
             plot_beside(
                 axes[1],
-                n,
+                [float(each) for each in n],
                 [percent * size.estimate for size in sizes],
                 beside,
                 color=color,
@@ -71,8 +71,8 @@ def error_analysis(found: Diagnosis, path: Path) -> None:
                 markersize=5,
                 label=words,
             )
-            for where, size in zip(map(float, n), sizes, strict=True):
-                draw_interval(axes[1], where, size, color, percent, beside)
+            for where, size in zip(n, sizes, strict=True):
+                draw_interval(axes[1], float(where), size, color, percent, beside)
         axes[1].set_xscale("log")
         axes[1].set_xticks(n, [f"{each:,}" for each in n])
         axes[1].xaxis.set_minor_formatter(NullFormatter())

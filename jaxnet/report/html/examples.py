@@ -46,7 +46,7 @@ def wrong_classes(
     shown = thought[np.argsort(-confidence[thought], kind="stable")][:MOST_WRONG]
     tiles = [_tile(int(i), x[i], classes, int(y[i]), probabilities[i], pixel_max) for i in shown]
     first = (
-        f"; shown are the {MOST_WRONG} most confident mistakes"
+        f"; the {MOST_WRONG} most confident mistakes are shown"
         if len(wrong) > MOST_WRONG
         else ", the most confident mistakes first" * (len(wrong) > 1)
     )
