@@ -10,6 +10,7 @@ import pytest
 
 from jaxnet import InputError
 from jaxnet.cli import commands, run_folder, runner
+from jaxnet.cli.command import command_again
 from jaxnet.cli.options import TrainOptions, read
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,14 @@ def test_the_first_word_may_be_the_data_set(tmp_path, monkeypatch):
             assert runner.with_dataset([name, *words], "") == ["--dataset", name, *words]
     with pytest.raises(InputError, match="jaxnet train: unknown command 'predictt'; did you mean"):
         runner.with_dataset(["predictt"], "jaxnet train")
+
+
+def test_a_result_says_how_to_compute_it_again():
+    words = ["my rows.csv", "--label", "kind", "--out", "a", "--data_dir=d", "--no-cache", "--json"]
+    words += ["--hidden", "8", "4", "--resume", "--fail-on", "shift", "--balance"]
+    assert command_again("jaxnet diagnose", words) == (
+        "jaxnet diagnose 'my rows.csv' --label kind --data_dir=d --hidden 8 4 --balance"
+    )
 
 
 def test_the_newest_finished_run(tmp_path, monkeypatch):
