@@ -180,7 +180,7 @@ def test_neighbors_say_nothing_where_less_than_their_limit_is_reached():
     near = Reference("neighbors", np.full(4, 0.5), 0.0, (0.3567, 0.3567))
     trees = Reference("trees", np.full(4, 0.2), 0.0)
     (said,) = _attainable([near], 0.4)
-    assert "could reach at about 35.67%; it is exact only for infinitely many examples" in said
+    assert "could reach, by neighbors: about 35.67%. With few examples it may be too high" in said
     assert _attainable([near], 0.35) == _attainable([near, trees], 0.4) == []
 
 
