@@ -139,6 +139,7 @@ def test_a_result_holds_nothing_from_test_rows(tmp_path):
         given = ("--order", how["order"], "--model", "linear", "--no-cache", "--epochs", 2)
         run_here("--dataset", path, *given, "--out", out)
         found.append(without_test(result(out)))
+        assert str(path) in found[-1].pop("command")  # each names its own file
     assert found[0] == found[1]
 
 
