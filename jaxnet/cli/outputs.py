@@ -100,6 +100,7 @@ def report(
     members: Sequence[Run] = (),
     history: EpochMetrics | None = None,
     chosen: bool = False,
+    unjudged: Sequence[Code] = (),
 ) -> dict[str, Any]:
     """Judge a network, print the result and write the folder.
 
@@ -114,6 +115,7 @@ def report(
         history: metrics of each epoch to write and to draw; by default those of the network.
         chosen: whether the validation set chose the network, as the best of several. Then, and with
             patience, no interval is computed on it.
+        unjudged: kinds of error that this experiment does not judge.
 
     Returns:
         What result.json holds.
@@ -158,9 +160,9 @@ def report(
         ladder = replace(
             ladder, verdict=run.status.replace(" ", ": ", 1), findings=(found, *ladder.findings)
         )
-    early = bool(run.stopped_early)
+    early, judged = bool(run.stopped_early), [e for e in ladder.findings if e.code not in unjudged]
     ladder = replace(
-        ladder, findings=applicable(ladder.findings, run.recipe, model, splits, stopped_early=early)
+        ladder, findings=applicable(judged, run.recipe, model, splits, stopped_early=early)
     )
     if says is None:
         console.say(run.status)

@@ -23,6 +23,7 @@ import jax
 from jaxnet.cli import runner
 from jaxnet.cli.options import Options
 from jaxnet.cli.outputs import MEMBERS, Setup, report, training_members
+from jaxnet.diagnostics.findings import Code
 from jaxnet.studies.advise import advise
 from jaxnet.studies.design import MANY, design_of
 
@@ -59,7 +60,9 @@ def work(setup: Setup) -> dict[str, Any]:
     figures.gains(found, setup.out / "figures/gains.png")
     more = {"verdict": found.verdict, "advice": found.summary(), "resumed": began}
     pool = design_of(setup.splits, setup.recipe, MANY[0]).splits
-    return report(setup._replace(splits=pool), *found.network, more, str(found))
+    # one network and no target: its remedies could undo what was measured to help
+    unjudged = (Code.HIGH_BIAS,) if options.target_error is None else ()
+    return report(setup._replace(splits=pool), *found.network, more, str(found), unjudged=unjudged)
 
 
 def main(arguments: Sequence[str] | None, *, program: str, began: float) -> int:
