@@ -328,8 +328,8 @@ def left_out(found: Sequence[Candidate], kept: Timetable, seeds: int, seconds: f
         seconds: the time.
     """
     logger.info(
-        "Within %g s, %d of %d changes are tried, with %d network%s per fold; this "
-        "takes at most about %.0f s more",
+        "Within %g s, %d of %d changes are tried, with %d network%s per fold for those "
+        "that are not dropped early; this takes at most about %.0f s more",
         seconds,
         len(kept.candidates),
         len(found),

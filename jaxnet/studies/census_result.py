@@ -266,8 +266,8 @@ class Census:
         A linear model of the unseen error on which examples a network was trained on gives the
         effect of the rows on networks that are trained on a half; the rows themselves judge
         nothing. For networks that are trained on all n examples, the error is assumed to fall as
-        n^-a with a between 0 and 1, and leaving out many rows to gain one to two times what the
-        gains of the first few add up to. `verify` measures the gain.
+        n^-a with a between 0 and 1, and leaving out many rows to gain between once and twice what
+        the gain per row of the first few would suggest. `verify` measures the gain.
 
         Args:
             rows: rows of the training set, such as `mislabeled`.

@@ -238,7 +238,7 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
     """
     code, words = (
         first_to_fix([Code(finding["code"]) for finding in findings if finding["claimed"]]),
-        "To reduce {}, the most promising first:",
+        "To reduce {}",
     )
     if code is None:
         steps = [
@@ -260,7 +260,7 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
             )
         words = (
             "No kind of error is shown to be above the tolerance. The largest one that could be is "
-            "{}; to reduce it, the most promising first:"
+            "{}; to reduce it"
         )
     if code is None:
         return "<p>No kind of error is shown to be above the tolerance.</p>"
@@ -268,12 +268,11 @@ def _next(findings: Sequence[dict[str, Any]], tolerance: float) -> str:
     if not remedies:
         return f"<p>{text(code.words)}: the recipe has every remedy already that is known here.</p>"
     first, less = by_promise(remedies)
-    if len(first) == 1:
-        words = words.replace(", the most promising first", "")
+    order = ", the most promising first" * (len(first) > 1)
     listed = "".join(f"<li>{text(remedy_in_words(remedy))}</li>" for remedy in first)
     untried = not_tried(each.get("cases") for each in remedies)
     return (
-        f'<p>{text(words.format(code.words))}</p><ol class="next">{listed}</ol>'
+        f'<p>{text(words.format(code.words))}{order}:</p><ol class="next">{listed}</ol>'
         f'<p class="note">{text(" ".join(filter(None, [less, untried])))}</p>'
     )
 
