@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Num
 
 from jaxnet import arrays, display
 from jaxnet.core.training import EpochMetrics
@@ -220,6 +220,10 @@ def _course(history: EpochMetrics, layers: tuple[str, ...]) -> dict[str, Any]:
         loss = signals.loss.reshape(len(signals.loss), -1).astype(np.float64)
         step = signals.step.reshape(len(loss), -1)
         means = np.asarray(history.train_loss, np.float64)
+        # With four epochs or more their own means say it better: they are of all steps.
+        courses = ((each, here >= 0) for each, here in zip(loss, step, strict=True))
+        if means.shape[1] >= 4:
+            courses = zip(means, signals.step[:, :, 0] >= 0, strict=True)
         return {
             "layers": layers,
             "parameters": np.nanmedian(signals.parameter_norm[:, 0, 0], 0),
@@ -229,13 +233,13 @@ def _course(history: EpochMetrics, layers: tuple[str, ...]) -> dict[str, Any]:
             "first": float(np.nanmedian(loss[:, 0])),
             "largest": float(np.nanmedian(np.nanmax(loss, 1))),
             "last": float(np.nanmedian(means[:, -1])),
-            "fell": float(np.nanmedian([_fell(*each) for each in zip(loss, step, strict=True)])),
+            "fell": float(np.nanmedian([_fell(*each) for each in courses])),
         }
 
 
-def _fell(loss: Float[np.ndarray, " steps"], step: Int[np.ndarray, " steps"]) -> float:
+def _fell(loss: Float[np.ndarray, " places"], taken: Bool[np.ndarray, " places"]) -> float:
     """By which share of itself the loss of the last quarter is below that of the one before."""
-    loss = loss[step >= 0]
+    loss = loss[taken]
     quarter = len(loss) // 4
     if not quarter:
         return np.nan

@@ -4,20 +4,17 @@ errors.
 The functions take arrays of sizes and errors. They know no network.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Float
 
 from jaxnet import arrays
 from jaxnet.errors import InputError
-from jaxnet.typing import ArrayLike, double
+from jaxnet.typing import ArrayLike
 
 # Real curves are not all power laws, nor all monotone (Viering & Loog 2021), so no family of curves
 # is assumed. The logarithm of the error is a Gaussian process over the logarithm of the size: a
@@ -146,8 +143,6 @@ def summary(
 def forecast(curves: Curves, at: Float[np.ndarray, "curves at"]) -> Mixture:
     """Forecast what a measurement at other sizes would give, for all curves at once.
 
-    It computes in float64, whatever JAX is set to.
-
     Args:
         curves: measured curves.
         at: (curves, at) numbers of training examples.
@@ -155,16 +150,12 @@ def forecast(curves: Curves, at: Float[np.ndarray, "curves at"]) -> Mixture:
     Returns:
         The distribution of log(error + half an example) at each size.
     """
-    with double(True):
-        found = _forecast(
-            curves.sizes,
-            curves.error,
-            curves.variance,
-            curves.members,
-            curves.test_examples,
-            np.asarray(at, np.float64),
-        )
-        return Mixture(*(np.asarray(each) for each in found))
+    rows = list[tuple[np.ndarray, ...]]()
+    measured = curves.sizes, curves.error, curves.variance, curves.members
+    for row, tested in enumerate(curves.test_examples):
+        known = slice(int((curves.sizes[row] > 0).sum()))
+        rows.append(_mixture(*(each[row, known] for each in measured), float(tested), at[row]))
+    return Mixture(*(np.stack(each) for each in zip(*rows, strict=True)))
 
 
 def quantiles(
@@ -179,15 +170,15 @@ def quantiles(
     Returns:
         (curves, at, probabilities) quantiles.
     """
-    with double(True):
-        return np.asarray(
-            _quantiles(
-                mixture.weight,
-                mixture.mean,
-                mixture.deviation,
-                np.asarray(probabilities, np.float64),
-            )
-        )
+    mean, deviation = mixture.mean[:, :, None], mixture.deviation[:, :, None]
+    reach = 10 * deviation
+    p = np.asarray(probabilities, np.float64)
+    low, high = (mean - reach).min(-1), (mean + reach).max(-1)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        under = _shares(middle, mixture.weight[:, None], mean, deviation) < p
+        low, high = np.where(under, middle, low), np.where(under, high, middle)
+    return (low + high) / 2
 
 
 def tails_together(mixture: Mixture, level: float) -> Float[np.ndarray, " curves"]:
@@ -323,95 +314,56 @@ def _far_or_wide(n: float, smallest: float, largest: float, half_width: float) -
     return None
 
 
-@jax.jit
-def _forecast(
-    sizes: Float[Array, "curves sizes"],
-    error: Float[Array, "curves sizes"],
-    variance: Float[Array, "curves sizes"],
-    members: Float[Array, "curves sizes"],
-    test_examples: Float[Array, " curves"],
-    at: Float[Array, "curves at"],
-) -> tuple[Array, Array, Array]:
-    def one(
-        n: Array, e: Array, s2: Array, r: Array, t: Array, there: Array
-    ) -> tuple[Array, Array, Array]:
-        known, eps = n > 0, 0.5 / t
-        last = known.sum() - 1
-        y = jnp.where(known, jnp.log(e + eps), 0.0)
-        a = jnp.where(known, jnp.log2(jnp.where(known, n, 1.0) / n[0]), 0.0)
-        beside = jnp.arange(n.size)[:, None] + jnp.array([-1, 0, 1])[None]
-        average = s2[jnp.clip(beside, 0, last)].mean(1)
-        v = (4 * average + (r - 1) * s2) / (r + 3) / (jnp.maximum(r, 1.0) * (e + eps) ** 2) + 1e-6
-        mixed = functools.partial(_component, a, y, v, v[last], known, jnp.log2(there / n[0]))
-        mean, covariance, fit = jax.vmap(mixed)(jnp.asarray(COMPONENTS[:, 1:]))
-        return (
-            jax.nn.softmax(jnp.log(COMPONENTS[:, 0]) + LIKELIHOOD_POWER * fit),
-            mean.T,
-            covariance,
-        )
-
-    return jax.vmap(one)(sizes, error, variance, members, test_examples, at)
+def _mixture(
+    n: Float[np.ndarray, " sizes"],
+    e: Float[np.ndarray, " sizes"],
+    s2: Float[np.ndarray, " sizes"],
+    r: Float[np.ndarray, " sizes"],
+    t: float,
+    there: Float[np.ndarray, " at"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mixture of one curve, as a row of `Mixture`, from the measurements at its sizes."""
+    eps, last = 0.5 / t, len(n) - 1
+    y, a = np.log(e + eps), np.log2(n / n[0])
+    beside = np.arange(len(n))[:, None] + np.array([-1, 0, 1])
+    average = s2[np.clip(beside, 0, last)].mean(1)
+    v = (4 * average + (r - 1) * s2) / (r + 3) / (np.maximum(r, 1.0) * (e + eps) ** 2) + 1e-6
+    to = np.log2(there / n[0])
+    mean, covariance, fit = zip(
+        *(_component(a, y, v, to, *constants) for constants in COMPONENTS[:, 1:]), strict=True
+    )
+    weight = np.log(COMPONENTS[:, 0]) + LIKELIHOOD_POWER * np.array(fit)
+    weight = np.exp(weight - weight.max())
+    return weight / weight.sum(), np.stack(mean, 1), np.stack(covariance)
 
 
 def _component(
-    a: Float[Array, " sizes"],
-    y: Float[Array, " sizes"],
-    v: Float[Array, " sizes"],
-    v_last: Float[Array, ""],
-    known: Bool[Array, " sizes"],
-    there: Float[Array, " at"],
-    constants: Float[Array, " 4"],
-) -> tuple[Array, Array, Array]:
+    a: Float[np.ndarray, " sizes"],
+    y: Float[np.ndarray, " sizes"],
+    v: Float[np.ndarray, " sizes"],
+    there: Float[np.ndarray, " at"],
+    mu: float,
+    tau: float,
+    length: float,
+    walk: float,
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Compute mean, covariance and log-likelihood of one Gaussian process, whose slope starts at
     the first size.
     """
-    mu, tau, length, walk = constants
 
-    def kernel(a: Array, b: Array) -> Array:
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         a, b = a[:, None], b[None, :]
-        m = jnp.minimum(a, b)
-        around = jnp.exp(-a / length) + jnp.exp(-b / length) - 1 - jnp.exp(-jnp.abs(a - b) / length)
+        m = np.minimum(a, b)
+        around = np.exp(-a / length) + np.exp(-b / length) - 1 - np.exp(-np.abs(a - b) / length)
         return tau**2 * length * (2 * m + length * around) + walk**2 * m
 
-    both = known[:, None] & known[None, :]
-    # Sizes that were not measured get independent rows with unit variance and no residual, which
-    # change nothing.
-    c = jnp.where(both, kernel(a, a) + OFFSET_VARIANCE, 0.0) + jnp.diag(
-        jnp.where(known, MEAN_NOISE * v + walk**2 / 4, 1.0)
-    )
-    r = jnp.where(known, y - OFFSET - mu * a, 0.0)
-    factor = jnp.linalg.cholesky(c)
-    whitened_r = jax.scipy.linalg.solve_triangular(factor, r, lower=True)
-    to = jnp.where(known[:, None], kernel(a, there) + OFFSET_VARIANCE, 0.0)
-    whitened = jax.scipy.linalg.solve_triangular(factor, to, lower=True)
-    own = kernel(there, there) + OFFSET_VARIANCE - whitened.T @ whitened
+    c = kernel(a, a) + OFFSET_VARIANCE + np.diag(MEAN_NOISE * v + walk**2 / 4)
+    factor = np.linalg.cholesky(c)
+    whitened_y = np.linalg.solve(factor, y - OFFSET - mu * a)
+    whitened = np.linalg.solve(factor, kernel(a, there) + OFFSET_VARIANCE)
+    covariance = kernel(there, there) + OFFSET_VARIANCE - whitened.T @ whitened
     # rounding may leave less than 0; the prior says nothing of sizes below the first one
-    variance = jnp.where(there < 0, jnp.nan, jnp.maximum(jnp.diagonal(own), 0.0))
-    noise = FUTURE_NOISE * v_last + walk**2 / 4
-    covariance = jnp.fill_diagonal(own, variance + noise, inplace=False)
-    fit = -0.5 * jnp.sum(whitened_r**2) - jnp.sum(jnp.log(jnp.diagonal(factor)))
-    return OFFSET + mu * there + whitened.T @ whitened_r, covariance, fit
-
-
-@jax.jit
-def _quantiles(
-    weight: Float[Array, "curves 4"],
-    mean: Float[Array, "curves at 4"],
-    deviation: Float[Array, "curves at 4"],
-    probabilities: Float[Array, " probabilities"],
-) -> Float[Array, "curves at probabilities"]:
-    def one(w: Array, m: Array, s: Array, p: Array) -> Array:
-        def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-            middle = (ends[0] + ends[1]) / 2
-            under = jnp.sum(w * jax.scipy.stats.norm.cdf((middle - m) / s)) < p
-            return jnp.where(under, middle, ends[0]), jnp.where(under, ends[1], middle)
-
-        reach = 10 * s
-        low, high = jax.lax.fori_loop(
-            0, BISECTIONS, halve, (jnp.min(m - reach), jnp.max(m + reach))
-        )
-        return (low + high) / 2
-
-    per_probability = jax.vmap(one, in_axes=(None, None, None, 0))
-    per_place = jax.vmap(per_probability, in_axes=(None, 0, 0, None))
-    return jax.vmap(per_place, in_axes=(0, 0, 0, None))(weight, mean, deviation, probabilities)
+    variance = np.where(there < 0, np.nan, np.maximum(np.diagonal(covariance), 0.0))
+    np.fill_diagonal(covariance, variance + FUTURE_NOISE * v[-1] + walk**2 / 4)
+    fit = -0.5 * np.sum(whitened_y**2) - np.sum(np.log(np.diagonal(factor)))
+    return OFFSET + mu * there + whitened.T @ whitened_y, covariance, float(fit)

@@ -62,10 +62,17 @@ from jaxnet.studies.design import (
 )
 from jaxnet.studies.probes import training_findings
 from jaxnet.studies.reference_methods import METHODS, Reference, reference_losses
-from jaxnet.studies.trained import Trained, check_seconds, cost, fewer, train_networks, train_within
+from jaxnet.studies.trained import (
+    Trained,
+    check_seconds,
+    cost,
+    fewer,
+    train_networks,
+    train_within,
+    with_signals,
+)
 
 OTHERS, PROBES = 1, 1 << 30  # numbers of the keys of other methods, and of probes of the training
-SIGNALS = 16  # steps of each epoch at which networks are looked into
 LABELS_CHECKED = 10_000  # training examples, for the finding of wrong labels
 
 logger = logging.getLogger("jaxnet")
@@ -147,7 +154,7 @@ def diagnose(
     _check_unseen(design)
     needs = design.needs(members)
     weights = np.asarray(class_weights(design.splits.train)) if balance else None
-    problem = Problem(model, design.splits, recipe, loss, weights, signals=SIGNALS)
+    problem = with_signals(Problem(model, design.splits, recipe, loss, weights))
     devices = jax.local_device_count() if plan is None else plan.devices
     logger.info("%s", cost(problem, design, needs, devices))
     train = functools.partial(train_networks, problem, key)

@@ -34,7 +34,7 @@ from jaxnet.studies.measures import Measure, Target
 from jaxnet.studies.one_program import programs, with_equal_structure
 from jaxnet.studies.rules import COST, LeftOut, Lesson, applied, balanced_weights
 from jaxnet.studies.timetable import Limit, Timetable, Watch, timetable
-from jaxnet.studies.trained import SAFETY, Pace, decided, operations, timed
+from jaxnet.studies.trained import SAFETY, Pace, decided, operations, timed, with_signals
 
 # Numbers of random keys: of the network that is handed over, of further networks that vote with
 # another one, and of inner networks.
@@ -42,7 +42,6 @@ LAST = 1 << 20
 VOTE = 1 << 16
 INNER = 1 << 22
 ROUND = (1 << 20) + 2  # of the next round
-SIGNALS = 16  # steps of each epoch at which signals of the current recipe's networks are taken
 
 
 class Whole(NamedTuple):
@@ -175,7 +174,8 @@ class Networks:
         new = self.out is None or not once((self.out / "current").exists)
 
         def train(listen: Callable[[Progress], None] | None) -> Population:
-            return self.trained(np.zeros(1, int), cells, listen, "current", SIGNALS)
+            signals = with_signals(self.problems[0]).signals
+            return self.trained(np.zeros(1, int), cells, listen, "current", signals)
 
         population, pace = timed(train, len(cells), progress)
         return population, pace if new else None

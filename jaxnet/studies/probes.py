@@ -2,6 +2,7 @@
 where they are suspicious, off small probes.
 """
 
+import functools
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,11 +11,11 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from jaxnet.core.objective import forward, losses_of
 from jaxnet.core.training import Problem
-from jaxnet.data import Dataset
+from jaxnet.data import Dataset, Standardization
 from jaxnet.data.splitting import on_host, take
 from jaxnet.diagnostics.causes import FEW, Probes, healthy, of_first_step, of_probes, plain_findings
 from jaxnet.diagnostics.findings import Finding
@@ -114,8 +115,9 @@ def _scale(problem: Problem) -> float:
     if train.schema.tokens:
         return 1.0
     rows = np.unique(np.linspace(0, len(train) - 1, SCALED).astype(np.int64))
-    x = np.asarray(standardization.inputs(np.asarray(train.x)[rows]), np.float64)
-    squares = np.square(x).mean(0)
+    held = standardization.held(np.asarray(train.x)[rows])
+    inputs = jax.jit(Standardization.inputs)(standardization.on_device, held)
+    squares = np.square(np.asarray(inputs, np.float64)).mean(0)
     return float(np.sqrt(squares.mean() if squares.ndim > 1 else squares.max()))
 
 
@@ -132,13 +134,14 @@ def _bounded(problem: Problem, population: Population) -> float:
     outputs = outputs[np.isfinite(outputs).all(-1)]
     shares = len(outputs) > 0 and outputs.min() >= 0
     unbounded = not shares or not np.allclose(outputs.sum(-1), 1, atol=1e-3)
-    right = jnp.eye(splits.train.outputs, dtype=jnp.float32)
-
-    def loss(outputs: Array) -> float:
-        return float(np.mean(np.asarray(losses_of(splits, problem.loss, outputs, right))))
-
-    alike = loss(jnp.zeros_like(right) if unbounded else jnp.full_like(right, 1 / len(right)))
-    best = min(loss(sharp * right) for sharp in (SHARPNESS if unbounded else SHARPNESS[:1]))
+    right = np.eye(splits.train.outputs, dtype=np.float32)
+    same = np.zeros_like(right) if unbounded else np.full_like(right, 1 / len(right))
+    sharp = [np.float32(each) * right for each in (SHARPNESS if unbounded else SHARPNESS[:1])]
+    of_each = jax.jit(
+        jax.vmap(functools.partial(losses_of, splits, problem.loss), in_axes=(0, None))
+    )
+    alike, *rest = np.asarray(of_each(np.stack([same, *sharp]), right)).mean(1).tolist()
+    best = min(rest)
     return best / alike if np.isfinite(alike) and alike > 0 and np.isfinite(best) else 0.0
 
 
@@ -146,12 +149,14 @@ def _outputs(problem: Problem, population: Population) -> Float[np.ndarray, "exa
     """What the first network that did not diverge hands to the loss, for some examples."""
     splits = problem.splits
     run = population[int(np.argmin(population.diverged))]
-    # NumPy's arrays cannot be indexed by the ids of a batch
-    params, model_state = jax.tree.map(jnp.asarray, run.chosen)
-    x = splits.standardization.inputs(np.asarray(splits.train.x)[:TOLD])
     model = with_outputs(problem.model, splits.train.outputs)
-    found, _ = forward(model, params, model_state, x, precision=problem.recipe.precision)
-    return np.asarray(found)
+
+    @jax.jit
+    def outputs(own: Standardization, network: tuple[PyTree, PyTree], x: Array) -> Array:
+        return forward(model, *network, own.inputs(x), precision=problem.recipe.precision)[0]
+
+    own, x = splits.standardization, np.asarray(splits.train.x)[:TOLD]
+    return np.asarray(outputs(own.on_device, run.chosen, own.held(x)))
 
 
 def probes(problem: Problem, *, key: Key[Array, ""]) -> Probes:

@@ -41,6 +41,8 @@ from jaxnet.studies.design import (
 
 CORE = 3e10  # operations a second of a CPU core, in small matrix products
 SAFETY = 0.8  # of the time that is left is planned
+MOST_SIGNALS = 16  # steps with signals in an epoch
+MEASURED_STEPS = 64  # steps with signals in a training, where it has as many
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,17 @@ def cost(problem: Problem, design: Design, needs: Needs, devices: int) -> str:
         return words
     seconds = max(1, round(operations(problem) * needs.total / CORE / devices))
     return f"{words}. This takes roughly {seconds:,} s once compiled"
+
+
+def with_signals(problem: Problem) -> Problem:
+    """Sets at how many steps of each epoch signals are measured: at an eighth of them, since a
+    measured step takes twice as long as another; at more where there are few epochs; at most 16.
+
+    Args:
+        problem: what is trained.
+    """
+    count = max(problem.steps // 8, -(-MEASURED_STEPS // problem.recipe.epochs))
+    return replace(problem, signals=min(count, MOST_SIGNALS))
 
 
 def operations(problem: Problem) -> float:

@@ -15,6 +15,7 @@ from jaxnet.diagnostics.causes import Probes, of_probes
 from jaxnet.diagnostics.training import Signs
 from jaxnet.studies import probes
 from jaxnet.studies.probes import spread, training_findings
+from jaxnet.studies.trained import with_signals
 
 RECIPE = jaxnet.Recipe(epochs=30, batch_size=32, learning_rate=0.01, schedule="constant")
 EXAMPLES = 300
@@ -190,3 +191,24 @@ def test_probes_have_every_class_equally_often():
     chosen = spread(train, 12)
     assert np.bincount(y[chosen]).tolist() == [8, 2, 2]  # there are no more of the others
     assert len(set(chosen.tolist())) == 12
+
+
+@pytest.mark.parametrize(
+    ("epochs", "batch_size", "signals"),
+    # of 10 steps an epoch: an eighth of them, but 64 in all; of 300: an eighth, but at most 16
+    [(30, 30, 3), (100, 30, 1), (2, 30, 16), (30, 1, 16)],
+)
+def test_few_steps_of_a_diagnosis_are_measured(epochs, batch_size, signals):
+    recipe = jaxnet.Recipe(epochs=epochs, batch_size=batch_size)
+    assert with_signals(Problem(NET, clouds(), recipe)).signals == signals
+
+
+@pytest.mark.parametrize("signals", [1, 10])
+def test_how_far_the_loss_still_falls_does_not_depend_on_which_steps_are_measured(signals):
+    splits, keys = clouds(), jax.random.split(jax.random.key(0), 2)
+    run = jaxnet.fit_population(NET, splits, RECIPE, keys, signals=signals)
+    every = np.asarray(run.history.train_loss, np.float64)
+    before, last = every[:, -14:-7].mean(1), every[:, -7:].mean(1)
+    problem = Problem(NET, splits, RECIPE, signals=signals)
+    found = probes.signs_of_training(problem, run)
+    assert found.fell == pytest.approx(np.median((before - last) / last))
