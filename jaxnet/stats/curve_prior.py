@@ -154,7 +154,8 @@ def forecast(curves: Curves, at: Float[np.ndarray, "curves at"]) -> Mixture:
     measured = curves.sizes, curves.error, curves.variance, curves.members
     for row, tested in enumerate(curves.test_examples):
         known = slice(int((curves.sizes[row] > 0).sum()))
-        rows.append(_mixture(*(each[row, known] for each in measured), float(tested), at[row]))
+        n, e, s2, r = (each[row, known] for each in measured)
+        rows.append(_mixture(n, e, s2, r, float(tested), at[row]))
     return Mixture(*(np.stack(each) for each in zip(*rows, strict=True)))
 
 
