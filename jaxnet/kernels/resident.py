@@ -23,8 +23,7 @@ and they exchange values through memory. Here all steps are one `pallas_call`: o
   function from the point to the part's place. Pallas fetches the next part in the background, and
   fetches nothing where the place stays the same.
 - *Members.* A single network is a chain in which each operation waits for the one before. The k
-  members of a group are vmapped inside the kernel, so that there is always another member to
-  compute.
+  members of a group are computed side by side, so that there is always another member to compute.
 - *Batch last.* The loss of one example is evaluated as batch_last.py says, and its gradient is
   taken through that evaluation.
 - *Budget.* budget.py computes for which k there is room.
@@ -34,8 +33,8 @@ Nothing here knows data sets or recipes: `example` is any function of one exampl
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +44,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.extend.core import Jaxpr
 from jaxtyping import Array, Float, Int, Num
 
+from jaxnet.core.jaxpr import bind, interpret
 from jaxnet.kernels.batch_last import (
     FIRST,
     LAST,
@@ -59,6 +59,7 @@ from jaxnet.kernels.batch_last import (
 )
 from jaxnet.kernels.updates import clipped, update
 
+T = TypeVar("T")
 ZERO = np.int32(0)  # an index must have 32 bits, even where JAX is set to use 64
 
 
@@ -247,7 +248,6 @@ def _kernel(
         refs, n, 1 + len(own), n + 1, n + 1
     )
     group, step = pl.program_id(0), pl.program_id(1)
-    alone = k == 1
 
     def mine(ref: Any) -> Any:
         """Select the group's part.
@@ -272,15 +272,7 @@ def _kernel(
         sums[...] = jnp.zeros_like(sums)
         sums[:, -1:] = jnp.full_like(sums[:, -1:], steps)
 
-    # The step itself. A single member has no axis of members, since vmap over one does not help.
-    state = structure.unflatten([ref[0] if alone else ref[...] for ref in here])
-    blocks = [
-        ref[:, 0] if each and not alone else ref[0, 0]
-        for ref, each in zip(arrays, own, strict=True)
-    ]
-    x, *blocks = blocks
-    numbers = _scalars_of_step(task, scalars, k, differ)
-    batch = x.shape[-2]
+    batch = arrays[0].shape[-2]
     size = (
         batch
         if task.last == batch
@@ -332,56 +324,95 @@ def _kernel(
         counted = (weight > 0).astype(jnp.float32)
         return [losses * weight, *(other * counted for other in others)], grads
 
-    # Compute all members at once; what they share has no axis of members.
-    if not alone:
-        axes = [0 if each else None for each in own]
-        gradient = jax.vmap(
-            gradient, (0, axes[0], axes[1:], [0 if each else None for each in differ])
+    def next_of(
+        leaves: list[Array], so_far: list[Array], blocks: list[Array], numbers: list[Array]
+    ) -> tuple[list[Array], list[Array]]:
+        """Compute one member's state and sums after this step."""
+        state, (x, *blocks) = structure.unflatten(leaves), blocks
+        rows, grads = gradient(state.params, x, blocks, numbers)
+        named = dict(zip(task.names, numbers, strict=True))
+        if "clip" in named:
+            grads = clipped(grads, named["clip"])
+        new = State([], [[] for _ in state.moments])
+        for j, (param, grad) in enumerate(zip(state.params, grads, strict=True)):
+            decayed = task.decayed[j] and "decay" in named
+            own = [each[j] for each in state.moments]
+            param, moments = update(task.optimizer, param, own, grad, named, decayed=decayed)
+            new.params.append(param)
+            for each, moment in zip(new.moments, moments, strict=True):
+                each.append(moment)
+        # The epoch needs the sums, and the first step whose loss was not finite.
+        failed = jnp.where(jnp.isfinite(rows[0]), jnp.float32(steps), step.astype(jnp.float32))
+        total = [sum_ + row for sum_, row in zip(so_far, rows, strict=False)]
+        return jax.tree.leaves(new), [*total, jnp.minimum(so_far[-1], failed)]
+
+    members = [
+        (
+            [ref[member] for ref in here],
+            [sums[member, j : j + 1] for j in range(sums.shape[1])],
+            [ref[member if each else 0, 0] for ref, each in zip(arrays, own, strict=True)],
+            _scalars_of_step(task, scalars, member, differ),
         )
-    rows, grads = gradient(state.params, x, blocks, numbers)
-    named = {
-        name: number.reshape((-1, 1, 1)[alone:])
-        for name, number in zip(task.names, numbers, strict=True)
-    }
-    if "clip" in named:
-        grads = clipped(grads, named["clip"])
-    new = State([], [[] for _ in state.moments])
-    for j, (param, grad) in enumerate(zip(state.params, grads, strict=True)):
-        decayed = task.decayed[j] and "decay" in named
-        param, moments = update(
-            task.optimizer, param, [each[j] for each in state.moments], grad, named, decayed=decayed
-        )
-        new.params.append(param)
-        for each, moment in zip(new.moments, moments, strict=True):
-            each.append(moment)
-    for ref, leaf in zip(here, jax.tree.leaves(new), strict=True):
-        ref[...] = leaf[None] if alone else leaf
-    # The epoch needs the sums, and the first step whose loss was not finite.
-    failed = jnp.where(jnp.isfinite(rows[0]), jnp.float32(steps), step.astype(jnp.float32))
-    for j, row in enumerate([*rows, failed]):
-        row = row[None] if alone else row
-        so_far = sums[:, j : j + 1]
-        sums[:, j : j + 1] = so_far + row if j < len(rows) else jnp.minimum(so_far, row)
+        for member in range(k)
+    ]
+    for member, (leaves, rows) in enumerate(_side_by_side(next_of, members)):
+        for ref, leaf in zip(here, leaves, strict=True):
+            ref[member] = leaf
+        for j, row in enumerate(rows):
+            sums[member, j : j + 1] = row
 
     @pl.when(step == steps - 1)
     def _() -> None:
         move(here, [*map(mine, after)])
 
 
-def _scalars_of_step(task: Task, scalars: Any, k: int, differ: list[bool]) -> list[Array]:
-    """Read the scalars of this step, (1, 1) each, or (k, 1, 1) where members differ: the vector
-    unit has no others.
+def _side_by_side(function: Callable[..., T], members: Sequence[Any]) -> list[T]:
+    """Evaluate a function of one member's arrays for several members, each operation for all of
+    them before the next.
+
+    The compiler keeps this order, and one member's operations wait for one another. `vmap` would
+    have the same order, but its arrays have a third axis, for which the compiler assembles each
+    register of bfloat16 from two halves.
+
+    Args:
+        function: a function of arrays.
+        members: the arguments of each member, all of the same shapes and types.
+
+    Returns:
+        The outputs of each member.
     """
+    program, shapes = jax.make_jaxpr(function, return_shape=True)(*members[0])
+
+    def each(equation: Any, operands: list[tuple[Any, ...]]) -> list[tuple[Array, ...]]:
+        outputs = [
+            bind(equation.primitive, equation.params, *(operand[j] for operand in operands))
+            for j in range(len(members))
+        ]
+        return [*zip(*outputs, strict=True)]
+
+    def for_all(value: Any) -> tuple[Any, ...]:
+        return (value,) * len(members)
+
+    outputs = interpret(
+        program.jaxpr,
+        [*map(for_all, program.consts)],
+        [*zip(*map(jax.tree.leaves, members), strict=True)],
+        rules={},
+        lift=for_all,
+        otherwise=each,
+    )
+    return [
+        jax.tree.unflatten(jax.tree.structure(shapes), own) for own in zip(*outputs, strict=True)
+    ]
+
+
+def _scalars_of_step(task: Task, scalars: Any, member: int, differ: list[bool]) -> list[Array]:
+    """Read a member's scalars of this step, (1, 1) each: the vector unit has no others."""
     numbers, count = [], sum(differ)
-    shared = len(differ) - count
     for kind, own in zip(task.types, differ, strict=True):
-        j = sum(each == own for each in differ[: len(numbers)]) + (shared if own else 0)
-        if own and k > 1:
-            bits = jnp.concatenate(
-                [jnp.full((1, 1, 1), scalars[0, 0, 0, member * count + j]) for member in range(k)]
-            )
-        else:
-            bits = jnp.full((1, 1), scalars[0, 0, 0, j])
+        j = sum(each == own for each in differ[: len(numbers)])
+        place = len(differ) - count + member * count + j if own else j
+        bits = jnp.full((1, 1), scalars[0, 0, 0, place])
         numbers.append(jax.lax.bitcast_convert_type(bits, kind))
     return numbers
 

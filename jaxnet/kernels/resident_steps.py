@@ -33,8 +33,9 @@ from jaxnet.random import counted, hashed
 from jaxnet.typing import Number
 
 WORDS = ("key 0", "key 1", "order 0", "order 1")
-# Older compilers refuse members that are vmapped inside a kernel, or abort.
-VMAPS_INSIDE = jax.__version_info__ >= (0, 10)
+# Older compilers refused members that were vmapped inside a kernel, or aborted; side by side they
+# were not tried there.
+SIDE_BY_SIDE = jax.__version_info__ >= (0, 10)
 
 
 class Program(NamedTuple):
@@ -310,7 +311,7 @@ def _members_at_once(example: Jaxpr, state: State, streams: Streams) -> int:
             f"a network and batch that need more than the {budget.KERNEL_BYTES >> 20} MiB of "
             "vector memory"
         )
-    return min(fit, members) if VMAPS_INSIDE else 1
+    return min(fit, members) if SIDE_BY_SIDE else 1
 
 
 def kinds_of(shapes: list[tuple[int, ...]], features: int, *, packed: bool) -> tuple[Kind, ...]:

@@ -319,7 +319,7 @@ def compiled(which):
 taken = [
     case
     for case, of in CASES.items()
-    if resident_steps.VMAPS_INSIDE or not (of[3] or "precision" in of[2])
+    if resident_steps.SIDE_BY_SIDE or not (of[3] or "precision" in of[2])
 ]
 with ThreadPoolExecutor(2) as pool:
     for case, found in pool.map(compiled, taken):
@@ -483,7 +483,7 @@ def test_the_compiler_takes_the_kernel_of_every_configuration(topology):
     minibatches it reads.
     """
     found = dict(run(KERNELS, topology))
-    assert len(found) == (14 if resident_steps.VMAPS_INSIDE else 10)
+    assert len(found) == (14 if resident_steps.SIDE_BY_SIDE else 10)
     for case, of in found.items():
         assert (of["kernels"], of["loops"]) == (1, 0), case
         assert of["temporary"] <= of["given"] + of["own"] * 6016 * 1024, case
@@ -538,7 +538,7 @@ def test_what_the_notebook_trains():
     """The model and the recipe of experiments/colab.ipynb for the digits, alone and as a population
     of 64, and a network for MNIST, on the one chip of a TPU runtime.
     """
-    implementations = ("xla", "resident") if resident_steps.VMAPS_INSIDE else ("xla",)
+    implementations = ("xla", "resident") if resident_steps.SIDE_BY_SIDE else ("xla",)
     found = run(NOTEBOOK, str(ROOT / "experiments/colab.ipynb"), *implementations)
     assert [(by, name) for by, name, _, _ in found] == [
         (by, name) for by in implementations for name in ("digits", "mnist", "many")
