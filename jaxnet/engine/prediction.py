@@ -4,6 +4,7 @@
 """
 
 import functools
+import importlib
 import logging
 import math
 from dataclasses import dataclass, replace
@@ -254,6 +255,7 @@ def evaluate(model: Model, run: Run, dataset: Dataset) -> Metrics:
     """
     arguments.check(model=model, run=run)
     y = check_labels(run, dataset)
+    importlib.import_module("scipy.special")  # of the intervals, while the device may still train
     outputs = np.asarray(predict(model, run, dataset.x))
     finite = np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim)))
     if not run.counted and (lost := np.flatnonzero(~finite)).size:

@@ -71,6 +71,7 @@ def fit_population(
     labels: Sequence[ArrayLike | None] | None = None,
     model_states: Sequence[Mapping[str, Any] | None] | None = None,
     seen: bool = False,
+    unseen: bool = True,
 ) -> Population:
     """Train many networks, with one compiled program per architecture; member i is `fit(model,
     splits, recipe, keys[i])`, except for rounding.
@@ -121,6 +122,8 @@ def fit_population(
             of them.
         seen: whether `out` keeps the predictions of all members on all training examples, as
             `predictions.train`, and not only on those that a member did not train on.
+        unseen: whether `out` keeps those on the training examples that a member did not train on,
+            as `predictions.unseen`.
 
     Returns:
         The trained members. If there are several processes, all make the same call; each trains a
@@ -241,7 +244,7 @@ def fit_population(
         models = [job.problem.model for job in jobs]
         with then(f"then make the same call with the same out: all members are saved in {folder}"):
             predictions = keep_predictions(
-                folder / "predictions", models, splits, population, plan, seen=seen
+                folder / "predictions", models, splits, population, plan, seen=seen, unseen=unseen
             )
         population = replace(population, predictions=predictions)
     if (lost := int(population.diverged.sum())) > MANY_DIVERGED * len(population):

@@ -216,6 +216,7 @@ def keep_predictions(
     plan: Plan | None,
     *,
     seen: bool = False,
+    unseen: bool = True,
 ) -> Predictions:
     """Predict with all members, and keep the predictions in a folder.
 
@@ -226,6 +227,7 @@ def keep_predictions(
         population: the members.
         plan: devices and members per device; chosen here by default.
         seen: as in `fit_population`.
+        unseen: as in `fit_population`.
 
     Returns:
         Predictions on the validation set, the test set, and the training examples that each member
@@ -235,7 +237,7 @@ def keep_predictions(
     own, outputs = splits.standardization, splits.schema.prediction_shape
     parts = {
         name: np.asarray(own.held(part.x))
-        for name, part in _parts_to_predict(splits, samples, seen).items()
+        for name, part in _parts_to_predict(splits, samples, seen, unseen).items()
     }
     kind = _kind(splits)
     shapes = {name: (count, len(x), *outputs) for name, x in parts.items()}
@@ -281,6 +283,7 @@ def predictions_of(
     plan: Plan | None = None,
     *,
     seen: bool = False,
+    unseen: bool = True,
 ) -> Predictions:
     """Return the predictions that a population has kept, or compute the same ones in memory.
 
@@ -290,10 +293,11 @@ def predictions_of(
         population: the members.
         plan: devices and members per device; chosen here by default.
         seen: as in `fit_population`.
+        unseen: as in `fit_population`.
     """
     if population.predictions is not None:
         return population.predictions
-    parts = _parts_to_predict(splits, population.samples, seen)
+    parts = _parts_to_predict(splits, population.samples, seen, unseen)
     outputs = splits.schema.prediction_shape
     found = dict[str, np.ndarray]()
     for name, part in parts.items():
@@ -338,12 +342,14 @@ def _chunk(params: PyTree) -> int:
     return max(1, VMEM * len(leaves[0]) // sum(leaf.nbytes for leaf in leaves))
 
 
-def _parts_to_predict(splits: Splits, samples: Samples | None, seen: bool) -> dict[str, Dataset]:
-    """Select the validation and the test set, and the training set where not all members trained on
-    all of it or predictions on what they have seen are asked for, as far as they have examples.
+def _parts_to_predict(
+    splits: Splits, samples: Samples | None, seen: bool, unseen: bool
+) -> dict[str, Dataset]:
+    """Select the validation and the test set, and the training set where predictions on what
+    members have seen are asked for, or on what some of them have not; as far as they have examples.
     """
     parts = {"validation": splits.validation, "test": splits.test}
-    if seen or samples is not None:
+    if seen or (unseen and samples is not None):
         parts["train" if seen else "unseen"] = splits.train
     return {name: part for name, part in parts.items() if len(part)}
 

@@ -293,9 +293,11 @@ def measure_bias_variance(
             plan=plan,
             out=None if out is None else Path(out) / str(number),
             progress=_share(progress, number, len(groups)) if progress else None,
+            unseen=False,
         )
         of_each_run = [models[int(members_of[0])] for members_of in population.members]
-        test = predictions_of(of_each_run, trials[group[0]].splits, population, plan).test
+        of_splits = trials[group[0]].splits
+        test = predictions_of(of_each_run, of_splits, population, plan, unseen=False).test
         errors = _training_errors(population, splits)
         for i, of_trial in zip(
             group, np.split(np.arange(len(population)), np.cumsum(counts)[:-1]), strict=True

@@ -271,6 +271,7 @@ def learning_curve(
             plan=plan,
             out=out,
             progress=progress,
+            unseen=False,
         )
 
     wanted = members

@@ -429,6 +429,7 @@ class Networks:
                     signals=signals,
                     labels=[labels[place] for place in places],
                     model_states=[states[place] for place in places],
+                    unseen=False,
                 )
             )
             done += len(places)

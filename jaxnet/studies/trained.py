@@ -197,6 +197,7 @@ def train_networks(
         out=out,
         progress=progress,
         signals=problem.signals,
+        unseen=False,
     )
 
 

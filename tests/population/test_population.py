@@ -437,6 +437,19 @@ def test_a_regression_without_validation(small, tmp_path):
         assert np.array_equal(np.isnan(many.predictions.unseen[i]), samples.seen(i))
 
 
+def test_predictions_on_unseen_examples_are_kept_unless_they_are_not_wanted(small, tmp_path):
+    samples = resampling.folds(small.train, 6)
+    given = MODEL, small, RECIPE, KEYS
+    many, fewer = (
+        jaxnet.fit_population(*given, resample=samples, out=tmp_path / str(unseen), unseen=unseen)
+        for unseen in (True, False)
+    )
+    assert many.predictions.unseen.shape == (6, len(small.train), 10)
+    assert fewer.predictions.unseen is None
+    assert not (tmp_path / "False/predictions/unseen.npy").exists()
+    np.testing.assert_array_equal(fewer.predictions.test, many.predictions.test)
+
+
 @pytest.mark.core
 def test_predictions_of_all_members(small, tmp_path):
     samples = resampling.folds(small.train, 6)
