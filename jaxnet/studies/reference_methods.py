@@ -10,6 +10,7 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -29,6 +30,7 @@ from jaxnet.population.fit import fit_population
 from jaxnet.population.predictions import member_predictions
 from jaxnet.random import AnyKey, as_key, generator
 from jaxnet.runtime.plan import Plan
+from jaxnet.runtime.processes import cores
 from jaxnet.stats.nearest_neighbor import bayes_error_bounds, nearest, predict, residual_variance
 from jaxnet.studies.trained import operations
 from jaxnet.typing import ArrayLike
@@ -421,36 +423,42 @@ def judge_trees(
         logger.info("extremely randomized trees are left out: they would take too long")
         return None, 0.0
     method = ExtraTreesRegressor if table.classes is None else ExtraTreesClassifier
-    losses = np.full(n, np.nan)
-    for fold in range(folds):
+    beside = min(folds, cores())  # folds at a time, since the trees of one fold keep waiting
+
+    def of_fold(fold: int) -> tuple[np.ndarray, np.ndarray]:
         rng = generator(key, "references", fold, 1)
         rows = np.flatnonzero(table.fold_of != fold)
         if examples < whole:
             rows = np.sort(rng.permutation(rows)[:examples])
-        grown: dict[str, Any] = {"random_state": int(rng.integers(2**31)), "n_jobs": -1}
+        seed = int(rng.integers(2**31))
+        grown: dict[str, Any] = {"random_state": seed, "n_jobs": max(1, cores() // beside)}
         weights = None if table.weights is None else table.weights[rows]
         known = table.x[rows], table.y[rows], weights
-        with warnings.catch_warnings():
-            # that many classes look like values, and that few trees leave an example out of no bag
-            warnings.simplefilter("ignore", UserWarning)
-            # out of bag, examples show which kind is better
-            forests = [
-                method(
-                    TRIED_TREES,
-                    max_features=tried,
-                    min_samples_leaf=leaf,
-                    bootstrap=True,
-                    oob_score=True,
-                    **grown,
-                ).fit(*known)
-                for tried, leaf in kinds
-            ]
-            found = [table.loss_of(_out_of_bag(forest), rows) for forest in forests]
-            tried, leaf = kinds[int(np.argmin(found))]
-            best = method(TREES, max_features=tried, min_samples_leaf=leaf, **grown).fit(*known)
+        # out of bag, examples show which kind is better
+        forests = [
+            method(
+                TRIED_TREES,
+                max_features=tried,
+                min_samples_leaf=leaf,
+                bootstrap=True,
+                oob_score=True,
+                **grown,
+            ).fit(*known)
+            for tried, leaf in kinds
+        ]
+        found = [table.loss_of(_out_of_bag(forest), rows) for forest in forests]
+        tried, leaf = kinds[int(np.argmin(found))]
+        best = method(TREES, max_features=tried, min_samples_leaf=leaf, **grown).fit(*known)
         best.set_params(n_jobs=1)  # several threads would add up the trees in any order
         judged = np.flatnonzero(table.fold_of == fold)
-        losses[judged] = table.losses(best.predict(table.x[judged]), judged)
+        return judged, table.losses(best.predict(table.x[judged]), judged)
+
+    losses = np.full(n, np.nan)
+    with warnings.catch_warnings(), ThreadPoolExecutor(beside) as pool:
+        # that many classes look like values, and that few trees leave an example out of no bag
+        warnings.simplefilter("ignore", UserWarning)
+        for judged, found in pool.map(of_fold, range(folds)):
+            losses[judged] = found
     words = "" if examples == whole else f" (grown on {examples:,} examples)"
     return Reference("extremely randomized trees" + words, losses, 0.0), cost
 
