@@ -194,7 +194,16 @@ def _elementwise(equation: Any, args: list[Held]) -> list[Held]:
             if any(held.kind is SHARED and held.value.size > 1 for held in args) or ROW not in kinds
             else ROW
         )
-    values = [held.value if matrices else _oriented(held, kind) for held in args]
+    batch = next((held.value.shape[1] for held in args if held.kind is LAST), 0)
+
+    def value_of(held: Held) -> Array:
+        if kind in MATRICES:
+            return held.value
+        if batch and held.kind is ROW and jnp.issubdtype(held.value.dtype, jnp.floating):
+            return _for_each(held.value, batch)
+        return _oriented(held, kind)
+
+    values = [*map(value_of, args)]
     shape = jnp.broadcast_shapes(*(value.shape for value in values))
     return [
         Held(out, kind)
@@ -204,6 +213,27 @@ def _elementwise(equation: Any, args: list[Held]) -> list[Held]:
             *(jnp.broadcast_to(value, shape) for value in values),
         )
     ]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _for_each(row: Float[Array, "1 size"], batch: int) -> Float[Array, "size batch"]:
+    """Repeat a vector of parameters for each example.
+
+    It is repeated before it is transposed: a single column would be copied to all lanes afterwards,
+    and that takes the same unit again. Its gradient is a single row.
+    """
+    return jnp.broadcast_to(row, (batch, row.size)).T
+
+
+def _forward_for_each(row: Array, batch: int) -> tuple[Array, None]:
+    return _for_each(row, batch), None
+
+
+def _backward_for_each(batch: int, saved: None, g: Array) -> tuple[Array]:
+    return (g.sum(1, keepdims=True).T,)
+
+
+_for_each.defvjp(_forward_for_each, _backward_for_each)
 
 
 def _reshape(equation: Any, args: list[Held]) -> list[Held]:
@@ -412,6 +442,8 @@ def _custom_jvp(equation: Any, args: list[Held], *, dtype: Any) -> list[Held]:
         raise NotImplementedError(
             "operation 'custom_jvp_call' with several results, or of whole numbers"
         )
+    if any(held.kind is LAST for held in args):  # whose tangents `_for_each` could not transpose
+        args = [Held(_oriented(held, LAST), SHARED) if held.kind is ROW else held for held in args]
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
     alone = functools.partial(bind, equation.primitive, equation.params)
     tangent = jax.make_jaxpr(lambda p, t: jax.jvp(lambda *p: alone(*p)[0], p, t))(shapes, shapes)

@@ -403,6 +403,18 @@ def test_functions_with_derivatives_of_their_own_at_their_edges():
     compare(of(lambda h: jnp.logaddexp(h, 2 * h)), zero)
 
 
+@jax.custom_jvp
+def shifted(h, b):
+    return h + b
+
+
+shifted.defjvp(lambda p, t: (shifted(*p), t[0] + t[1]))
+
+
+def test_a_vector_of_parameters_in_a_function_with_a_derivative_of_its_own():
+    compare(lambda p, x, y, s: shifted(x @ p["w"], p["b"]))
+
+
 def test_operands_of_products_are_rounded_and_sums_are_not():
     program, big = (
         program_of(of(lambda h: h), P, X),
