@@ -21,8 +21,9 @@ from jaxnet.kernels.updates import (
     DIRECTIONS,
     MOMENTS,
     SMALLEST_NORMAL,
-    _reciprocal,
     clipped,
+    ratio,
+    refined,
     update,
 )
 
@@ -330,16 +331,27 @@ def test_clipping_of_members_is_each_alone():
 
 
 def test_division_in_and_outside_of_a_kernel():
-    """But not outside of jit. From the smallest number that a root may be to the largest."""
-    x = jnp.asarray(
+    """From the smallest number that a root may be to the largest."""
+    b = jnp.asarray(
         np.geomspace(np.sqrt(SMALLEST_NORMAL), 1e19, 1024, dtype=np.float32).reshape(8, 128)
     )
+    a = jnp.asarray(RNG.normal(size=b.shape), jnp.float32)
 
-    def kernel(ref, out):
-        out[...] = _reciprocal(ref[...])
+    def kernel(a, b, out):
+        out[...] = ratio(a[...], b[...])
 
     inside = pl.pallas_call(
-        kernel, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype), interpret=True
-    )(x)
-    for got in (jax.jit(_reciprocal)(x), inside):
-        np.testing.assert_allclose(got, 1 / np.asarray(x, float), rtol=1e-6)
+        kernel, out_shape=jax.ShapeDtypeStruct(b.shape, b.dtype), interpret=True
+    )(a, b)
+    for got in (jax.jit(ratio)(a, b), inside):
+        np.testing.assert_allclose(got, np.asarray(a, float) / b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("error", [0.0, 2.0**-12, -(2.0**-12)])
+def test_a_step_of_newton_squares_the_error_of_a_reciprocal(error):
+    """For a reciprocal right to 12 bits, as a chip has it, what is left is less than rounding."""
+    b = np.geomspace(np.sqrt(SMALLEST_NORMAL), 1e19, 1024, dtype=np.float32)
+    a = RNG.normal(size=b.shape).astype(np.float32)
+    about = ((1 + error) / b.astype(float)).astype(np.float32)
+    got = refined(*map(jnp.asarray, (a, b, about)))
+    np.testing.assert_allclose(got, a.astype(float) / b, rtol=4e-7)
