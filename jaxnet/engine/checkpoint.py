@@ -11,6 +11,7 @@ import logging
 import re
 import shutil
 import sys
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -52,6 +53,7 @@ from jaxnet.typing import Rebuilt
 
 FORMATS = (1, 2)  # read; the last one is written, and has checksums of its files
 CHECKSUMS = "checksums.json"  # in the folder of a checkpoint: the CRC-32 of each of its files
+WRITERS_STOP = 40  # times that a folder is removed, every .05 s, until no thread writes into it
 UNFINISHED = ".unfinished"  # ends the name of a folder that is being written or removed
 DAMAGED = ".damaged"  # of one that was found damaged, and is kept
 KEPT = 2  # checkpoints of a training: should the last one be damaged, there is the one before
@@ -289,8 +291,17 @@ def write_part(path: Path, arrays: PyTree, about: dict[str, Any]) -> None:
         once(seal)
     except InputError:
         for left in path.parent.glob(f"{glob.escape(unfinished.name)}*") if is_first() else ():
-            shutil.rmtree(left, ignore_errors=True)
+            _remove_from_writers(left)
         raise
+
+
+def _remove_from_writers(folder: Path) -> None:
+    """Remove a folder into which threads of Orbax may still write after it has failed."""
+    for _ in range(WRITERS_STOP):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+        time.sleep(0.05)
 
 
 def read_arrays(path: Path, wanted: PyTree) -> PyTree:

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from conftest import CACHE, gap
 import jaxnet
 from jaxnet.cli import runner
 from jaxnet.display import visible
+from jaxnet.engine import checkpoint
 from jaxnet.runtime import files
 
 ROOT = Path(__file__).parents[2]
@@ -383,3 +385,19 @@ def test_files_that_may_not_grow_end_in_a_message_and_no_thread_complains(tmp_pa
     assert seen[0] == 1
     assert gap(run.params, jaxnet.fit(model, digits, recipe, jax.random.key(0)).params) == 0.0
     assert np.isfinite(run.history.train_loss).all()
+
+
+def test_a_folder_is_removed_although_threads_write_into_it_for_a_while(tmp_path, monkeypatch):
+    folder, remove, calls = tmp_path / "left", shutil.rmtree, []
+    folder.mkdir()
+
+    def remove_and_find_a_new_file(path, **options):
+        remove(path, **options)
+        calls.append(path)
+        if len(calls) < 3:
+            folder.mkdir()
+
+    monkeypatch.setattr(shutil, "rmtree", remove_and_find_a_new_file)
+    checkpoint._remove_from_writers(folder)
+    assert not folder.exists()
+    assert len(calls) == 3
