@@ -20,18 +20,28 @@ products of a step together. On one core, since a device of a population is one 
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
+import tyro
 from jaxtyping import Array
 from rich.console import Console
 from rich.table import Table
 
 NETWORKS, BATCH, WIDTHS = 16, 64, (64, 64, 32, 10)
-STEPS, READINGS = 300, 5
+STEPS = 300
 Product = Callable[[Array, Array], Array]
 Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    rounds: int = 5
+    """readings of each product"""
 
 
 def products(
@@ -66,8 +76,10 @@ def products(
     ]
 
 
-def seconds(product: Product, x: Array, y: Array) -> float:
-    """Seconds of one product, of many in a loop in which each needs the one before."""
+def seconds(product: Product, x: Array, y: Array, rounds: int) -> float:
+    """Seconds of one product, of many in a loop in which each needs the one before; the fastest
+    reading.
+    """
 
     @jax.jit
     def loop(x: Array, y: Array) -> Array:
@@ -78,7 +90,7 @@ def seconds(product: Product, x: Array, y: Array) -> float:
 
     jax.block_until_ready(loop(x, y))
     readings = []
-    for _ in range(READINGS):
+    for _ in range(rounds):
         began = time.perf_counter()
         jax.block_until_ready(loop(x, y))
         readings.append(time.perf_counter() - began)
@@ -87,6 +99,7 @@ def seconds(product: Product, x: Array, y: Array) -> float:
 
 def main() -> None:
     """Measure and print."""
+    options = tyro.cli(Options, description=__doc__)
     names = ("outputs", "inputs", "weights")
     columns = [f"{i}x{o} {name}" for i, o in pairwise(WIDTHS) for name in names]
     columns.remove("64x64 inputs")
@@ -99,7 +112,7 @@ def main() -> None:
                 if layer == 0 and name == "inputs":
                     continue
                 x, y = (jax.random.normal(key, shape) for shape in shapes)
-                one = seconds(product, x, y)
+                one = seconds(product, x, y, options.rounds)
                 useful = 2.0 * NETWORKS * BATCH * i * o
                 cells.append(f"{useful / one / 1e9:.0f}")
                 operations, took = operations + useful, took + one
