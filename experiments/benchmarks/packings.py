@@ -44,36 +44,30 @@ class Options:
     """readings of each product"""
 
 
-def products(
-    packing: str, i: int, o: int
-) -> list[tuple[Product, tuple[int, ...], tuple[int, ...]]]:
+def products(packing: str, i: int, o: int) -> list[tuple[Product, Shape, Shape]]:
     """The three products of a layer with i inputs and o outputs: (product, shapes of both)."""
     n, b = NETWORKS, BATCH
-    by_letters = {
-        "batched": ("nbi,nio->nbo", "nbo,nio->nbi", "nbi,nbo->nio"),
-        "batch last": ("nib,noi->nob", "nob,noi->nib", "nib,nob->noi"),
-        "shared inputs": ("bi,ino->bno", "nbo,nio->nbi", "bi,bno->ino"),
-    }
-    if packing in by_letters:
-        size = {"n": n, "b": b, "i": i, "o": o}
-        found = list[tuple[Product, Shape, Shape]]()
-        for letters in by_letters[packing]:
-            left, right = letters.partition("->")[0].split(",")
-            shape, other = (tuple(size[c] for c in each) for each in (left, right))
-            found.append((functools.partial(jnp.einsum, letters), shape, other))
-        return found
     if packing == "each alone":
         return [
             (lambda x, y: jnp.stack([x[k] @ y[k] for k in range(n)]), (n, b, i), (n, i, o)),
             (lambda x, y: jnp.stack([x[k] @ y[k].T for k in range(n)]), (n, b, o), (n, i, o)),
             (lambda x, y: jnp.stack([x[k].T @ y[k] for k in range(n)]), (n, b, i), (n, b, o)),
         ]
-    half = n // 2
-    return [
-        (lambda x, y: jnp.einsum("nbi,nio->nbo", x, y), (half, b, 2 * i), (half, 2 * i, 2 * o)),
-        (lambda x, y: jnp.einsum("nbo,nio->nbi", x, y), (half, b, 2 * o), (half, 2 * i, 2 * o)),
-        (lambda x, y: jnp.einsum("nbi,nbo->nio", x, y), (half, b, 2 * i), (half, b, 2 * o)),
-    ]
+    batched = "nbi,nio->nbo", "nbo,nio->nbi", "nbi,nbo->nio"
+    letters = {
+        "batched": batched,
+        "batch last": ("nib,noi->nob", "nob,noi->nib", "nib,nob->noi"),
+        "shared inputs": ("bi,ino->bno", "nbo,nio->nbi", "bi,bno->ino"),
+        "diagonal of 2": batched,
+    }
+    if packing == "diagonal of 2":
+        n, i, o = n // 2, 2 * i, 2 * o
+    size, found = {"n": n, "b": b, "i": i, "o": o}, list[tuple[Product, Shape, Shape]]()
+    for each in letters[packing]:
+        left, right = each.partition("->")[0].split(",")
+        shape, other = (tuple(size[c] for c in operand) for operand in (left, right))
+        found.append((functools.partial(jnp.einsum, each), shape, other))
+    return found
 
 
 def seconds(product: Product, x: Array, y: Array, rounds: int) -> float:

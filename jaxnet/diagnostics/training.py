@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Int, Num
 
 from jaxnet import arrays, display
 from jaxnet.core.training import EpochMetrics
@@ -221,9 +221,7 @@ def _course(history: EpochMetrics, layers: tuple[str, ...]) -> dict[str, Any]:
         step = signals.step.reshape(len(loss), -1)
         means = np.asarray(history.train_loss, np.float64)
         # With four epochs or more their own means say it better: they are of all steps.
-        courses = ((each, here >= 0) for each, here in zip(loss, step, strict=True))
-        if means.shape[1] >= 4:
-            courses = zip(means, signals.step[:, :, 0] >= 0, strict=True)
+        course = (means, signals.step[:, :, 0]) if means.shape[1] >= 4 else (loss, step)
         return {
             "layers": layers,
             "parameters": np.nanmedian(signals.parameter_norm[:, 0, 0], 0),
@@ -233,13 +231,13 @@ def _course(history: EpochMetrics, layers: tuple[str, ...]) -> dict[str, Any]:
             "first": float(np.nanmedian(loss[:, 0])),
             "largest": float(np.nanmedian(np.nanmax(loss, 1))),
             "last": float(np.nanmedian(means[:, -1])),
-            "fell": float(np.nanmedian([_fell(*each) for each in courses])),
+            "fell": float(np.nanmedian([_fell(*each) for each in zip(*course, strict=True)])),
         }
 
 
-def _fell(loss: Float[np.ndarray, " places"], taken: Bool[np.ndarray, " places"]) -> float:
+def _fell(loss: Float[np.ndarray, " places"], step: Int[np.ndarray, " places"]) -> float:
     """By which share of itself the loss of the last quarter is below that of the one before."""
-    loss = loss[taken]
+    loss = loss[step >= 0]
     quarter = len(loss) // 4
     if not quarter:
         return np.nan
